@@ -1,0 +1,3 @@
+"""A multiprocess shared-memory scheduler for real-time speech translation."""
+
+__version__ = "0.1.0"

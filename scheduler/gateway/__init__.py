@@ -1,0 +1,1 @@
+"""Client connections: the session and node protocols, and the jobs accepted here."""

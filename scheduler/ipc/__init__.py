@@ -1,0 +1,1 @@
+"""How the processes of one scheduler reach each other: pipes and the control socket."""

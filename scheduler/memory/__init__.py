@@ -1,0 +1,1 @@
+"""Shared memory: one layout, the segment that carries it, and typed views over it."""

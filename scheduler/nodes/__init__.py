@@ -1,0 +1,1 @@
+"""Nodes that come with the scheduler: a real speech node and simulated ones."""

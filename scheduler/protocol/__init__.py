@@ -1,0 +1,1 @@
+"""Every message that crosses a boundary, as typed data. Pure: no I/O, no clock."""

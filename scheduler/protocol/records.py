@@ -1,0 +1,327 @@
+"""What gateways and the dispatcher say to each other over their pipes.
+
+Each record is a msgspec array-like struct: its integer tag, then its fields in order. A job is
+the integer of scheduler/protocol/ids.py, a node a packed reference, NO_NODE where there is none.
+
+    gateway A (owns the job)          dispatcher            gateway B (holds the node)
+        Submit ───────────────────────────►  place, reserve
+                                             Assign ───────────────────► job_assign
+        Dispatched ◄──────────────────────── (when A is not B)
+                                             ◄──────────────────── Result | Failure
+        Deliver | Failed ◄──────────────────  check attempt, release
+
+Audio and results never appear here, only where they lie (`ArenaRef`), or None where the
+gateway that reads the record already holds the bytes.
+"""
+
+from msgspec import Struct
+
+from scheduler.protocol.ids import NO_NODE
+
+
+class ArenaRef(Struct, array_like=True, frozen=True):
+    """Bytes in a gateway's payload arena.
+
+    `arena` is the gateway's index, `offset` and `size` are bytes, `block` is the number of the
+    allocation: the reader compares it with the block's header before and after copying.
+    """
+
+    arena: int
+    offset: int
+    size: int
+    block: int
+
+
+# --- gateway to dispatcher ------------------------------------------------------------------
+
+
+class Submit(Struct, array_like=True, tag=1):
+    """A new job. `paired` is the only node allowed, `avoid` one to pass over if others are free."""
+
+    job: int
+    requirement: int
+    paired: int = NO_NODE
+    avoid: int = NO_NODE
+    payload: ArenaRef | None = None
+
+
+class Result(Struct, array_like=True, tag=2):
+    """A node finished an attempt with success."""
+
+    job: int
+    attempt: int
+    node: int
+    payload: ArenaRef | None = None
+
+
+class Failure(Struct, array_like=True, tag=3):
+    """A node failed an attempt. `service` is the one it lacks, "" where it named none.
+
+    `error` is the node's own error object as JSON, at most ERROR_BYTES_MAX bytes.
+    """
+
+    job: int
+    attempt: int
+    node: int
+    code: str
+    service: str
+    error: bytes
+
+
+class CancelJob(Struct, array_like=True, tag=4):
+    """The owner gave the job up: its session closed or asked for it."""
+
+    job: int
+    reason: str
+
+
+class Partial(Struct, array_like=True, tag=5):
+    """Recognised text on its way from the node's gateway to the owner's, JSON in `message`."""
+
+    job: int
+    node: int
+    message: bytes
+
+
+class RunningAttempt(Struct, array_like=True, frozen=True):
+    """An attempt that a node is working on, as its gateway knows it."""
+
+    job: int
+    attempt: int
+
+
+class RegisterNode(Struct, array_like=True, tag=6):
+    """A node asks to join, or is announced again to a new dispatcher.
+
+    `conn` is the gateway's own number for the socket; the answer carries it back. `resume` is
+    the reference a previous dispatcher gave (NO_NODE: none) and `status` the status it had.
+    Memory figures are GB; `gpu_memory_gb` is the sum over `gpus` GPUs.
+    """
+
+    conn: int
+    node_id: str
+    name: str
+    capacity: int
+    accept_public: bool
+    installed: list[str]
+    ready: list[str]
+    cpu_cores: float
+    memory_gb: float
+    gpus: int
+    gpu_memory_gb: float
+    resume: int = NO_NODE
+    status: int = 0
+    running: list[RunningAttempt] = []
+
+
+class NodeServices(Struct, array_like=True, tag=7):
+    """The node's installed or ready services changed; both lists are whole."""
+
+    node: int
+    installed: list[str]
+    ready: list[str]
+
+
+class NodeHealth(Struct, array_like=True, tag=8):
+    """The node's heartbeats crossed a threshold: it is fit for jobs now, or no longer."""
+
+    node: int
+    healthy: bool
+    reason: str
+
+
+class NodeGone(Struct, array_like=True, tag=9):
+    """The node's socket closed."""
+
+    node: int
+    reason: str
+
+
+class OfferPairing(Struct, array_like=True, tag=10):
+    """A node wants a pairing code; `code` was drawn by its gateway."""
+
+    node: int
+    code: str
+
+
+class ClaimPairing(Struct, array_like=True, tag=11):
+    """A session presents a pairing code; `address` is where its wrong guesses are counted."""
+
+    conn: int
+    code: str
+    address: str
+
+
+class Announce(Struct, array_like=True, tag=12):
+    """An unfinished job, told again to a new dispatcher. `attempt` 0: never dispatched."""
+
+    job: int
+    requirement: int
+    paired: int
+    avoid: int
+    payload: ArenaRef | None
+    attempt: int
+    node: int
+
+
+class AnnounceDone(Struct, array_like=True, tag=13):
+    """The gateway has told this dispatcher everything it holds."""
+
+
+class DrainNode(Struct, array_like=True, tag=14):
+    """An operator's command: give the node no more jobs, or (`on` false) give it jobs again."""
+
+    node: int
+    on: bool
+    reason: str
+
+
+ToDispatcher = (
+    Submit
+    | Result
+    | Failure
+    | CancelJob
+    | Partial
+    | RegisterNode
+    | NodeServices
+    | NodeHealth
+    | NodeGone
+    | OfferPairing
+    | ClaimPairing
+    | Announce
+    | AnnounceDone
+    | DrainNode
+)
+
+# --- dispatcher to gateway ------------------------------------------------------------------
+
+
+class Assign(Struct, array_like=True, tag=1):
+    """Send this job to this node of yours; a slot is reserved for it."""
+
+    job: int
+    attempt: int
+    node: int
+    payload: ArenaRef | None
+
+
+class Dispatched(Struct, array_like=True, tag=2):
+    """Your job went to a node of another gateway."""
+
+    job: int
+    attempt: int
+    node: int
+
+
+class Deliver(Struct, array_like=True, tag=3):
+    """Your job succeeded; the result lies at `payload`, or None: you hold it yourself."""
+
+    job: int
+    attempt: int
+    payload: ArenaRef | None
+
+
+class Failed(Struct, array_like=True, tag=4):
+    """Your job failed for good. `error` is the node's own error as JSON, b"" where none."""
+
+    job: int
+    code: str
+    message: str
+    retry_after_ms: int
+    exclusions: dict[str, int]
+    error: bytes
+
+
+class CancelAttempt(Struct, array_like=True, tag=5):
+    """Tell the node to stop: nobody waits for this attempt any more."""
+
+    job: int
+    attempt: int
+    node: int
+    reason: str
+
+
+class Discard(Struct, array_like=True, tag=6):
+    """The result you hold for this attempt counts no more; free its bytes."""
+
+    job: int
+    attempt: int
+
+
+class PartialText(Struct, array_like=True, tag=7):
+    """Recognised text for your job, from its present node; JSON in `message`."""
+
+    job: int
+    message: bytes
+
+
+class NodeAccepted(Struct, array_like=True, tag=8):
+    """The node on socket `conn` has a row in the table."""
+
+    conn: int
+    node: int
+    status: int
+
+
+class NodeRefused(Struct, array_like=True, tag=9):
+    """The node on socket `conn` may not join."""
+
+    conn: int
+    code: str
+    message: str
+
+
+class NodeStatusChanged(Struct, array_like=True, tag=10):
+    """The node's status changed; tell it."""
+
+    node: int
+    status: int
+    reason: str
+
+
+class PairingOffered(Struct, array_like=True, tag=11):
+    """Answer to OfferPairing; `accepted` false: the code is taken, draw another."""
+
+    node: int
+    code: str
+    accepted: bool
+
+
+class PairingAnswer(Struct, array_like=True, tag=12):
+    """Answer to ClaimPairing; `code` "" means paired with `node`, else the refusal's code."""
+
+    conn: int
+    node: int
+    node_id: str
+    code: str
+
+
+class DrainRequested(Struct, array_like=True, tag=13):
+    """An operator's command for a node of yours: pass it on as `node_control`."""
+
+    node: int
+    command: str
+    reason: str
+
+
+ToGateway = (
+    Assign
+    | Dispatched
+    | Deliver
+    | Failed
+    | CancelAttempt
+    | Discard
+    | PartialText
+    | NodeAccepted
+    | NodeRefused
+    | NodeStatusChanged
+    | PairingOffered
+    | PairingAnswer
+    | DrainRequested
+)
+
+ERROR_BYTES_MAX = 4096
+"""Bound on what a node's own error may carry through the dispatcher."""
+
+PARTIAL_BYTES_MAX = 16_384
+"""Bound on the text of one partial result."""

@@ -1,0 +1,1 @@
+"""asyncio clients for people who write session clients and nodes."""

@@ -1,0 +1,1 @@
+"""The operators' side: reads shared memory, publishes snapshots."""

@@ -1,0 +1,1 @@
+"""Makes memory, sockets and pipes; spawns, watches and restarts every other process."""
