@@ -38,9 +38,7 @@ def required_services(
     `feature_services` maps feature names to service ids.
     """
     services = {
-        stage_services.get(stage, "")
-        for bit, stage in enumerate(STAGES)
-        if requirement >> bit & 1
+        stage_services.get(stage, "") for bit, stage in enumerate(STAGES) if requirement >> bit & 1
     }
     for bit, feature in enumerate(FEATURES, start=len(STAGES)):
         if requirement >> bit & 1:

@@ -21,9 +21,7 @@ class Status(IntEnum):
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.FREE: frozenset({Status.REGISTERING}),
-    Status.REGISTERING: frozenset(
-        {Status.READY, Status.DEGRADED, Status.DRAINING, Status.OFFLINE}
-    ),
+    Status.REGISTERING: frozenset({Status.READY, Status.DEGRADED, Status.DRAINING, Status.OFFLINE}),
     Status.READY: frozenset({Status.DEGRADED, Status.DRAINING, Status.OFFLINE}),
     Status.DEGRADED: frozenset({Status.READY, Status.DRAINING, Status.OFFLINE}),
     # `resume` makes a drained node prove its health again.

@@ -1,0 +1,462 @@
+"""Settings: one typed struct per TOML table; defaults, bounds and help stand here and only here.
+
+`load` reads a file, lays the environment over it and checks the whole. A value in the
+environment is `SCHEDULER_` + the upper-case path joined by `__`:
+`SCHEDULER_SERVER__PORT=6010`, `SCHEDULER_SCHEDULER__JOB_TIMEOUT_SECONDS=2`.
+
+Durations are seconds and may be fractions. `configs/default.toml` is generated from this file
+(`scheduler/config_reference.py`).
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from scheduler.errors import ConfigError
+from scheduler.protocol.ids import GATEWAYS_MAX, NODES_MAX
+
+ENV_PREFIX = "SCHEDULER_"
+
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Percent = Annotated[float, Meta(ge=0, le=100)]
+ServiceId = Annotated[str, Meta(max_length=64)]
+Bytes = Annotated[int, Meta(ge=1_024, le=1 << 40)]
+Cores = list[Annotated[int, Meta(ge=0, le=4_095)]]
+
+
+class _Table(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """A TOML table."""
+
+
+def _help(text: str) -> Meta:
+    return Meta(description=text)
+
+
+class ServerSettings(_Table, frozen=True):
+    """Addresses. Port 0 takes any free port and prints it."""
+
+    host: Annotated[str, _help("address for sessions and nodes")] = "0.0.0.0"  # noqa: S104
+    port: Annotated[Port, _help("port for sessions and nodes; 0 takes a free one")] = 5010
+    ops_host: Annotated[str, _help("address for operators")] = "127.0.0.1"
+    ops_port: Annotated[Port, _help("port for operators; 0 takes a free one")] = 5011
+    public_stats: Annotated[bool, _help("serve /api/v1/stats on the public port too")] = False
+    allowed_origins: Annotated[
+        list[str],
+        _help("Origin headers that browsers may connect from, as https://app.example; [] = any"),
+    ] = []
+
+
+class ModelHubSettings(_Table, frozen=True):
+    """Where the service catalogue comes from."""
+
+    base_url: Annotated[str, _help("catalogue is fetched from <base_url>/api/services")] = (
+        "http://localhost:5000"
+    )
+    storage_path: Annotated[
+        str, _help('folder with services_index.json, used before the hub answered; "" = none')
+    ] = ""
+    refresh_seconds: Annotated[Seconds, _help("time between fetches")] = 30.0
+    timeout_seconds: Annotated[Seconds, _help("for one whole fetch")] = 20.0
+    connect_timeout_seconds: Annotated[Seconds, _help("for connecting")] = 3.0
+
+
+class JobTimeoutSettings(_Table, frozen=True):
+    """What happens to jobs that take too long."""
+
+    pending_timeout_seconds: Annotated[Seconds, _help("wait for a free node")] = 10.0
+    failover_max_attempts: Annotated[
+        Annotated[int, Meta(ge=1, le=100)], _help("attempts a job gets in all")
+    ] = 3
+    send_cancel: Annotated[bool, _help("send job_cancel to a node that ran out of time")] = True
+
+
+class LoadBalancerSettings(_Table, frozen=True):
+    """How a node is picked."""
+
+    strategy: Annotated[
+        Literal["least_connections", "least_utilization"],
+        _help("fewest jobs, or lowest share of jobs to capacity"),
+    ] = "least_connections"
+    cpu_limit: Annotated[Percent, _help("nodes above it are skipped, percent")] = 90.0
+    gpu_limit: Annotated[Percent, _help("nodes above it are skipped, percent")] = 90.0
+    memory_limit: Annotated[Percent, _help("nodes above it are skipped, percent")] = 90.0
+
+
+class NodeHealthSettings(_Table, frozen=True):
+    """When a node is fit for jobs."""
+
+    heartbeat_interval_seconds: Annotated[Seconds, _help("nodes are expected to beat")] = 15.0
+    heartbeat_timeout_seconds: Annotated[Seconds, _help("a node silent for longer is offline")] = (
+        45.0
+    )
+    health_check_count: Annotated[Count, _help("healthy heartbeats in a row to be ready")] = 1
+    warmup_timeout_seconds: Annotated[Seconds, _help("a node not ready by then is degraded")] = 60.0
+    window_size: Annotated[
+        Annotated[int, Meta(ge=1, le=1_000)], _help("heartbeats that failure_count looks back")
+    ] = 5
+    failure_count: Annotated[Count, _help("unhealthy ones in the window to be degraded")] = 3
+    consecutive_failure_count: Annotated[Count, _help("unhealthy ones in a row to be degraded")] = 3
+    forget_after_seconds: Annotated[Seconds, _help("an offline node's row is freed")] = 300.0
+
+
+class ModelNotAvailableSettings(_Table, frozen=True):
+    """What MODEL_NOT_AVAILABLE from a node does to it."""
+
+    unavailable_ttl_seconds: Annotated[
+        Seconds, _help("the node gets no job that needs the service")
+    ] = 60.0
+    debounce_window_seconds: Annotated[
+        Seconds, _help("repeats for one (node, service) count once")
+    ] = 5.0
+    node_ratelimit_window_seconds: Annotated[Seconds, _help("window of node_ratelimit_max")] = 10.0
+    node_ratelimit_max: Annotated[Count, _help("marks one node may get in a window")] = 30
+
+
+class TaskBindingSettings(_Table, frozen=True):
+    """How long a job is bound to what."""
+
+    lease_seconds: Annotated[Seconds, _help("a repeated request inside it gives the same job")] = (
+        90.0
+    )
+    reserved_ttl_seconds: Annotated[Seconds, _help("longest hold of a node's slot")] = 90.0
+    spread_enabled: Annotated[bool, _help("avoid the node that ran the session's previous job")] = (
+        False
+    )
+    spread_window_seconds: Annotated[Seconds, _help("for this long after it")] = 30.0
+
+
+class SegmentationSettings(_Table, frozen=True):
+    """How streamed audio is cut into utterances."""
+
+    pause_ms: Annotated[
+        Annotated[int, Meta(ge=1, le=3_600_000)], _help("silence that ends an utterance")
+    ] = 1000
+
+
+class CoreServicesSettings(_Table, frozen=True):
+    """Services that the stages of a pipeline need; "" = none."""
+
+    asr_service_id: Annotated[ServiceId, _help("for use_asr")] = "node-inference"
+    nmt_service_id: Annotated[ServiceId, _help("for use_nmt")] = "nmt-m2m100"
+    tts_service_id: Annotated[ServiceId, _help("for use_tts")] = "piper-tts"
+
+
+Services = list[ServiceId]
+
+
+class FeatureServicesSettings(_Table, frozen=True):
+    """Services that asked features need besides the core ones."""
+
+    emotion_detection: Annotated[Services, _help("services of this feature")] = []
+    voice_style_detection: Annotated[Services, _help("services of this feature")] = []
+    speech_rate_detection: Annotated[Services, _help("services of this feature")] = []
+    speech_rate_control: Annotated[Services, _help("services of this feature")] = []
+    speaker_identification: Annotated[Services, _help("services of this feature")] = []
+    persona_adaptation: Annotated[Services, _help("services of this feature")] = []
+
+
+class SchedulerSettings(_Table, frozen=True):
+    """Placement of jobs on nodes."""
+
+    max_concurrent_jobs_per_node: Annotated[
+        Annotated[int, Meta(ge=1, le=65_536)], _help("slots of a node that names no number")
+    ] = 4
+    require_gpu: Annotated[bool, _help("refuse nodes without a GPU")] = False
+    job_timeout_seconds: Annotated[Seconds, _help("for one attempt, from dispatch")] = 30.0
+    job_timeout: JobTimeoutSettings = field(default_factory=JobTimeoutSettings)
+    load_balancer: LoadBalancerSettings = field(default_factory=LoadBalancerSettings)
+    node_health: NodeHealthSettings = field(default_factory=NodeHealthSettings)
+    model_not_available: ModelNotAvailableSettings = field(
+        default_factory=ModelNotAvailableSettings
+    )
+    task_binding: TaskBindingSettings = field(default_factory=TaskBindingSettings)
+    web_task_segmentation: SegmentationSettings = field(default_factory=SegmentationSettings)
+    core_services: CoreServicesSettings = field(default_factory=CoreServicesSettings)
+    feature_services: FeatureServicesSettings = field(default_factory=FeatureServicesSettings)
+
+
+class PairingSettings(_Table, frozen=True):
+    """Pairing codes of nodes."""
+
+    code_ttl_seconds: Annotated[Seconds, _help("a code may be used")] = 300.0
+    wrong_per_address_max: Annotated[Count, _help("wrong guesses from one address in a window")] = 5
+    wrong_total_max: Annotated[Count, _help("wrong guesses from everywhere in a window")] = 100
+    window_seconds: Annotated[Seconds, _help("window of both")] = 60.0
+
+
+class LimitSettings(_Table, frozen=True):
+    """Bounds. Whoever exceeds one gets a typed refusal."""
+
+    nodes_max: Annotated[
+        Annotated[int, Meta(ge=1, le=NODES_MAX)], _help("rows of the node table")
+    ] = 4_096
+    sessions_per_gateway_max: Annotated[Count, _help("sessions of one gateway")] = 16_384
+    connections_per_gateway_max: Annotated[Count, _help("sockets of one gateway")] = 20_000
+    jobs_per_session_max: Annotated[Count, _help("unfinished jobs of a session")] = 32
+    pending_per_class_max: Annotated[Count, _help("jobs waiting for a node, per requirement")] = (
+        10_000
+    )
+    pending_total_max: Annotated[Count, _help("jobs waiting for a node, in all")] = 50_000
+    message_bytes_max: Annotated[Bytes, _help("one WebSocket message")] = 8 << 20
+    utterance_bytes_max: Annotated[Bytes, _help("audio streamed for one utterance")] = 4 << 20
+    arena_bytes: Annotated[
+        Bytes, _help("payload memory of each gateway; used where there are several")
+    ] = 64 << 20
+    write_buffer_bytes_max: Annotated[
+        Bytes, _help("unsent bytes at which a slow reader is cut off")
+    ] = 16 << 20
+    messages_per_second_max: Annotated[Count, _help("messages from one connection")] = 200
+    handshake_timeout_seconds: Annotated[Seconds, _help("for the WebSocket handshake")] = 10.0
+    first_message_timeout_seconds: Annotated[
+        Seconds, _help("for session_init or node_register")
+    ] = 30.0
+    ping_interval_seconds: Annotated[Seconds, _help("time between keepalive pings")] = 20.0
+    ping_timeout_seconds: Annotated[Seconds, _help("for the pong")] = 20.0
+    close_timeout_seconds: Annotated[Seconds, _help("for the closing handshake")] = 5.0
+
+
+class StatsSettings(_Table, frozen=True):
+    """Snapshots."""
+
+    refresh_seconds: Annotated[Seconds, _help("time between snapshots")] = 5.0
+    snapshot_path: Annotated[str, _help('snapshot file; "" = <runtime_dir>/snapshot.json')] = ""
+
+
+class ObservabilitySettings(_Table, frozen=True):
+    """Logs."""
+
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], _help("least severe level shown")
+    ] = "info"
+    log_format: Annotated[
+        Literal["auto", "console", "json"], _help("auto: console on a terminal, else JSON")
+    ] = "auto"
+    path_warn_ms: Annotated[
+        Annotated[int, Meta(ge=1, le=3_600_000)], _help("slower passes are logged and counted")
+    ] = 50
+
+
+class CpuAffinitySettings(_Table, frozen=True):
+    """Cores each role may run on; [] = any. Gateway i takes the i-th core, round robin."""
+
+    supervisor: Annotated[Cores, _help("cores of the supervisor")] = []
+    gateway: Annotated[Cores, _help("cores of the gateways, one each")] = []
+    dispatcher: Annotated[Cores, _help("cores of the dispatcher")] = []
+    stats: Annotated[Cores, _help("cores of the stats process")] = []
+
+
+class Config(_Table, frozen=True):
+    """The whole configuration."""
+
+    gateways: Annotated[
+        Annotated[int, Meta(ge=0, le=GATEWAYS_MAX)],
+        _help("gateway processes; 0 = cores - 1, at least 1"),
+    ] = 0
+    runtime_dir: Annotated[
+        str,
+        _help(
+            "folder for the snapshot and the memory path; "
+            '"" = $XDG_RUNTIME_DIR/lingua-scheduler, else /tmp/lingua-scheduler-<uid>'
+        ),
+    ] = ""
+    drain_seconds: Annotated[
+        Annotated[float, Meta(ge=0, le=86_400)], _help("jobs in flight may finish at shutdown")
+    ] = 10.0
+    server: ServerSettings = field(default_factory=ServerSettings)
+    scheduler: SchedulerSettings = field(default_factory=SchedulerSettings)
+    pairing: PairingSettings = field(default_factory=PairingSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    model_hub: ModelHubSettings = field(default_factory=ModelHubSettings)
+    stats: StatsSettings = field(default_factory=StatsSettings)
+    observability: ObservabilitySettings = field(default_factory=ObservabilitySettings)
+    cpu_affinity: CpuAffinitySettings = field(default_factory=CpuAffinitySettings)
+
+    @property
+    def gateways_total(self) -> int:
+        """Number of gateway processes, with 0 resolved for this machine."""
+        return self.gateways or max(1, len(os.sched_getaffinity(0)) - 1)
+
+    @property
+    def runtime_path(self) -> Path:
+        """The runtime folder, with "" resolved for this user."""
+        if self.runtime_dir:
+            return Path(self.runtime_dir).absolute()
+        base = os.environ.get("XDG_RUNTIME_DIR")
+        if base:
+            return Path(base) / "lingua-scheduler"
+        return Path(f"/tmp/lingua-scheduler-{os.getuid()}")  # noqa: S108 - checked when made
+
+    @property
+    def snapshot_path(self) -> Path:
+        """The snapshot file, with "" resolved."""
+        return Path(self.stats.snapshot_path or self.runtime_path / "snapshot.json").absolute()
+
+
+def load(path: str | Path | None, environ: Mapping[str, str] | None = None) -> Config:
+    """Read the file at `path` (None: defaults alone) and lay `environ` over it.
+
+    Raises ConfigError that names the file or variable, the key, the value and what is allowed.
+    """
+    raw = _read(Path(path)) if path is not None else {}
+    source = str(path) if path is not None else "defaults"
+    config = _convert(raw, source)
+    variables = _apply_environment(raw, os.environ if environ is None else environ)
+    if variables:
+        source = f"{source} and the environment"
+        config = _convert(raw, source, variables)
+    _check_relations(config, source)
+    return config
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+
+
+def _convert(
+    raw: dict[str, Any], source: str, variables: Mapping[str, str] | None = None
+) -> Config:
+    try:
+        return msgspec.convert(raw, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_explain(str(error), raw, source, variables or {})) from None
+
+
+def _explain(problem: str, raw: dict[str, Any], source: str, variables: Mapping[str, str]) -> str:
+    """Turn msgspec's "Expected … - at `$.a.b`" into file, key, value, what is allowed."""
+    what, _, where = problem.partition(" - at `$")
+    key = re.sub(r"\[(?:\d+|\.\.\.)\].*", "", where.rstrip("`")).lstrip(".")
+    unknown = re.search(r"unknown field `(.+)`", what)
+    if unknown:
+        allowed = table_at(key).__struct_fields__
+        near = difflib.get_close_matches(unknown[1], allowed, n=1)
+        guess = f" (did you mean {near[0]}?)" if near else ""
+        return (
+            f"{source}: unknown key {_join(key, unknown[1])}{guess}; "
+            f"allowed here: {', '.join(allowed)}"
+        )
+    value: Any = raw
+    for name in filter(None, key.split(".")):
+        value = value[name]
+    if what.startswith("Invalid enum value"):
+        *tables, name = key.split(".")
+        choices = msgspec.inspect.type_info(_field_type(table_at(".".join(tables)), name))
+        what = f"expected one of {', '.join(_literals(choices))}"
+    place = variables.get(key, source)
+    return f"{place}: {key} = {value!r} is not allowed: {what[0].lower()}{what[1:]}"
+
+
+def _literals(info: msgspec.inspect.Type) -> list[str]:
+    while isinstance(info, msgspec.inspect.Metadata):
+        info = info.type
+    assert isinstance(info, msgspec.inspect.LiteralType)
+    return [repr(value) for value in info.values]
+
+
+def _join(table: str, name: str) -> str:
+    return f"{table}.{name}" if table else name
+
+
+def table_at(path: str) -> type[Struct]:
+    """Return the struct of the table at a dotted path; raise KeyError where there is none."""
+    table: type[Struct] = Config
+    for name in filter(None, path.split(".")):
+        table = _field_type(table, name)
+        if not (isinstance(table, type) and issubclass(table, Struct)):
+            raise KeyError(path)
+    return table
+
+
+def _field_type(table: type[Struct], name: str) -> Any:
+    for info in msgspec.structs.fields(table):
+        if info.name == name:
+            return info.type
+    raise KeyError(name)
+
+
+def _apply_environment(raw: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
+    """Write the environment's values into `raw`; return the variable that set each key."""
+    variables = {}
+    for variable in sorted(environ):
+        if not variable.startswith(ENV_PREFIX):
+            continue
+        names = variable.removeprefix(ENV_PREFIX).lower().split("__")
+        key = ".".join(names)
+        try:
+            kind = _field_type(table_at(".".join(names[:-1])), names[-1])
+        except KeyError:
+            raise ConfigError(
+                f"environment: {variable} is no setting ({key}); unset it or see "
+                "configs/default.toml for all keys"
+            ) from None
+        target = raw
+        for name in names[:-1]:
+            target = target.setdefault(name, {})
+        target[names[-1]] = _parse_variable(variable, environ[variable], kind)
+        variables[key] = variable
+    return variables
+
+
+def _parse_variable(variable: str, text: str, kind: Any) -> Any:
+    """Read `text` as TOML where the setting isn't text, so that lists and booleans work."""
+    info = msgspec.inspect.type_info(kind)
+    while isinstance(info, msgspec.inspect.Metadata):
+        info = info.type
+    if isinstance(info, msgspec.inspect.StrType | msgspec.inspect.LiteralType):
+        return text
+    if isinstance(info, msgspec.inspect.StructType):
+        raise ConfigError(f"environment: {variable} names a table; name one of its keys")
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text  # of the wrong type, which the conversion reports with the key
+
+
+def _check_relations(config: Config, source: str) -> None:
+    """Hold the relations between settings that no single bound can."""
+    health = config.scheduler.node_health
+    relations = [
+        (
+            health.heartbeat_timeout_seconds > health.heartbeat_interval_seconds,
+            "scheduler.node_health.heartbeat_timeout_seconds "
+            f"= {health.heartbeat_timeout_seconds} must be greater than "
+            f"heartbeat_interval_seconds = {health.heartbeat_interval_seconds}",
+        ),
+        (
+            health.failure_count <= health.window_size,
+            f"scheduler.node_health.failure_count = {health.failure_count} "
+            f"must be at most window_size = {health.window_size}",
+        ),
+        (
+            config.limits.utterance_bytes_max * 4 // 3 + 4096 <= config.limits.arena_bytes,
+            f"limits.utterance_bytes_max = {config.limits.utterance_bytes_max} in base64 "
+            f"must fit limits.arena_bytes = {config.limits.arena_bytes}",
+        ),
+        (
+            config.limits.message_bytes_max <= config.limits.write_buffer_bytes_max,
+            f"limits.write_buffer_bytes_max = {config.limits.write_buffer_bytes_max} must be at "
+            f"least limits.message_bytes_max = {config.limits.message_bytes_max}",
+        ),
+        (
+            config.server.port != config.server.ops_port or config.server.port == 0,
+            f"server.port and server.ops_port are both {config.server.port}; "
+            "give them different ports",
+        ),
+    ]
+    for holds, message in relations:
+        if not holds:
+            raise ConfigError(f"{source}: {message}")

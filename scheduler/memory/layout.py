@@ -1,0 +1,428 @@
+"""The shared memory segment, as data: which process writes what, where.
+
+    ┌─────────────────────┐ 0
+    │ header              │ magic (written last), layout hash, dimensions, generation
+    ├─────────────────────┤ each block on a 128-byte boundary
+    │ nodes               │ one row per node, columns contiguous: the dispatcher's and the
+    │                     │ holding gateway's columns never share a cache line
+    │ scores              │ classes x nodes: what argmin runs over
+    │ classes, services   │ what a class requires; which bit stands for which service
+    │ sessions            │ sessions_per_gateway rows for each gateway
+    │ *_counters          │ one row per process, a row's columns together
+    │ *_latency           │ log-bucket histograms, one row per process
+    │ processes           │ supervisor, dispatcher, stats, then the gateways
+    │ release_rings       │ gateways x gateways: payload blocks to be freed by their owner
+    └─────────────────────┘
+
+Sizes, views, docs and the JSON export derive from `BLOCKS`. Every column has exactly one
+writing role; there is no lock. Aligned 8-byte stores don't tear on x86-64, and its total store
+order makes a row's sequence column (odd while writing) a sufficient guard for readers.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+Role = Literal["supervisor", "gateway", "dispatcher", "stats"]
+Rows = Literal[
+    "one", "nodes", "scores", "classes", "services", "sessions", "gateways", "processes", "rings"
+]
+
+MAGIC = int.from_bytes(b"LINGUA01", "little")
+ALIGNMENT_BYTES = 128
+"""Two cache lines: x86 prefetches lines in pairs."""
+
+SERVICES_MAX = 256
+SERVICE_WORDS = SERVICES_MAX // 64
+NODE_ID_BYTES_MAX = 128
+NAME_BYTES_MAX = 64
+LANGUAGE_BYTES_MAX = 16
+RING_ENTRIES = 1024
+HISTOGRAM_BUCKETS = 240
+
+SUPERVISOR_ROW, DISPATCHER_ROW, STATS_ROW, FIRST_GATEWAY_ROW = range(4)
+"""Rows of the `processes` block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One value per row, or `width` values per row."""
+
+    name: str
+    dtype: str
+    unit: str
+    writer: Role
+    help: str
+    width: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows of columns: column by column, or (`by_row`) row by row, each on its own lines."""
+
+    name: str
+    rows: Rows
+    help: str
+    columns: tuple[Column, ...]
+    by_row: bool = False
+
+
+class Dimensions(Struct, frozen=True):
+    """What the sizes of the blocks depend on."""
+
+    gateways: int
+    nodes: int
+    sessions_per_gateway: int
+    classes: int
+
+    def rows(self, kind: Rows) -> int:
+        """Return the number of rows of a block of that kind."""
+        return {
+            "one": 1,
+            "nodes": self.nodes,
+            "scores": self.nodes * self.classes,
+            "classes": self.classes,
+            "services": SERVICES_MAX,
+            "sessions": self.gateways * self.sessions_per_gateway,
+            "gateways": self.gateways,
+            "processes": FIRST_GATEWAY_ROW + self.gateways,
+            "rings": self.gateways * self.gateways,
+        }[kind]
+
+
+def _gauge(name: str, unit: str, writer: Role, text: str) -> Column:
+    return Column(name, "i8", unit, writer, text)
+
+
+def _total(name: str, writer: Role, text: str) -> Column:
+    return Column(f"{name}_total", "i8", "total", writer, text)
+
+
+def _histogram(name: str, writer: Role, text: str) -> Column:
+    return Column(f"{name}_ns", "i8", "buckets", writer, text, HISTOGRAM_BUCKETS)
+
+
+HEADER = Block(
+    "header",
+    "one",
+    "What the segment is. Readers believe the rest only once the magic stands here.",
+    (
+        Column("magic", "i8", "", "supervisor", "MAGIC, written last"),
+        Column("layout_hash", "i8", "", "supervisor", "of BLOCKS and the dimensions"),
+        Column("gateways", "i8", "rows", "supervisor", "dimension"),
+        Column("nodes", "i8", "rows", "supervisor", "dimension"),
+        Column("sessions_per_gateway", "i8", "rows", "supervisor", "dimension"),
+        Column("classes", "i8", "rows", "supervisor", "dimension"),
+        Column("epoch", "S16", "", "supervisor", "random per start of the program"),
+        Column("started_ms", "i8", "ms since the epoch", "supervisor", "start of the program"),
+        Column("started_ns", "i8", "ns monotonic", "supervisor", "start of the program"),
+        Column("generation", "i8", "", "supervisor", "dispatchers started so far"),
+    ),
+    by_row=True,
+)
+
+NODES = Block(
+    "nodes",
+    "nodes",
+    "The node table. A row belongs to the node whose reference stands in `ref`.",
+    (
+        Column("row_sequence", "i8", "", "dispatcher", "odd while the row is being written"),
+        Column("ref", "i8", "", "dispatcher", "generation << 20 | slot; also while FREE"),
+        Column("status", "i8", "", "dispatcher", "scheduler.protocol.status.Status"),
+        Column("in_flight", "i8", "jobs", "dispatcher", "slots taken"),
+        Column("capacity", "i8", "jobs", "dispatcher", "slots in all"),
+        Column("gateway", "i8", "", "dispatcher", "index of the gateway that holds the socket"),
+        Column("public", "i8", "bool", "dispatcher", "serves sessions not paired with it"),
+        Column("registered_ns", "i8", "ns monotonic", "dispatcher", "last registration"),
+        Column("status_since_ns", "i8", "ns monotonic", "dispatcher", "last status change"),
+        Column("cpu_cores", "f8", "cores", "dispatcher", "hardware"),
+        Column("memory_gb", "f8", "GB", "dispatcher", "hardware"),
+        Column("gpus", "i8", "count", "dispatcher", "hardware"),
+        Column("gpu_memory_gb", "f8", "GB", "dispatcher", "hardware, sum over the GPUs"),
+        Column("installed", "u8", "bits", "dispatcher", "services installed", SERVICE_WORDS),
+        Column("ready", "u8", "bits", "dispatcher", "services ready", SERVICE_WORDS),
+        Column("node_id", f"S{NODE_ID_BYTES_MAX}", "", "dispatcher", "id on the wire"),
+        Column("name", f"S{NAME_BYTES_MAX}", "", "dispatcher", "name for people"),
+        Column("usage_ref", "i8", "", "gateway", "node the usage figures stand for"),
+        Column("heartbeat_ns", "i8", "ns monotonic", "gateway", "last heartbeat"),
+        Column("cpu_percent", "f8", "percent", "gateway", "as reported"),
+        Column("gpu_percent", "f8", "percent", "gateway", "as reported, 0 where left out"),
+        Column("gpu_memory_percent", "f8", "percent", "gateway", "as reported, 0 where left out"),
+        Column("memory_percent", "f8", "percent", "gateway", "as reported"),
+        Column("external_jobs", "i8", "jobs", "gateway", "the node's own work beside ours"),
+    ),
+)
+
+SCORES = Block(
+    "scores",
+    "scores",
+    "Row-major classes x nodes. Least is best; see scheduler/dispatch/placement.py.",
+    (Column("score", "i8", "", "dispatcher", "load << 40 | last-assigned tick, or infinite"),),
+)
+
+CLASSES = Block(
+    "classes",
+    "classes",
+    "Requirement classes now in use: sets of services that jobs ask for.",
+    (
+        Column("active", "i8", "bool", "dispatcher", "the row of scores is kept up to date"),
+        Column("services", "u8", "bits", "dispatcher", "services required", SERVICE_WORDS),
+        Column("queued", "i8", "jobs", "dispatcher", "jobs waiting for a node"),
+    ),
+)
+
+SERVICES = Block(
+    "services",
+    "services",
+    "Which bit of a service bitset stands for which service.",
+    (Column("service_id", "S64", "", "dispatcher", "id on the wire, empty where unused"),),
+)
+
+SESSIONS = Block(
+    "sessions",
+    "sessions",
+    "Sessions now open, sessions_per_gateway rows for each gateway.",
+    (
+        Column("open", "i8", "bool", "gateway", "the row is in use"),
+        Column("started_ms", "i8", "ms since the epoch", "gateway", "session_init"),
+        Column("two_way", "i8", "bool", "gateway", "lang_a and lang_b both ways"),
+        Column("source", f"S{LANGUAGE_BYTES_MAX}", "", "gateway", "source language, or lang_a"),
+        Column("target", f"S{LANGUAGE_BYTES_MAX}", "", "gateway", "target language, or lang_b"),
+    ),
+)
+
+GATEWAY_COUNTERS = Block(
+    "gateway_counters",
+    "gateways",
+    "accepted = completed + failed + cancelled + live, at any moment a reader looks twice.",
+    (
+        _gauge("connections", "sockets", "gateway", "sockets now open"),
+        _gauge("sessions", "sessions", "gateway", "sessions now open"),
+        _gauge("nodes", "nodes", "gateway", "nodes now connected"),
+        _gauge("jobs_live", "jobs", "gateway", "accepted, without a terminal outcome yet"),
+        _total("jobs_accepted", "gateway", "jobs accepted"),
+        _total("jobs_completed", "gateway", "jobs that ended with a result"),
+        _total("jobs_failed", "gateway", "jobs that ended with an error"),
+        _total("jobs_cancelled", "gateway", "jobs given up with their session or gateway"),
+        _total("jobs_refused", "gateway", "submissions refused before they became jobs"),
+        _total("jobs_repeated", "gateway", "requests repeated inside their lease"),
+        _total("sessions_opened", "gateway", "sessions opened"),
+        _total("utterances_cut_by_pause", "gateway", "utterances ended by a pause"),
+        _total("utterances_cut_by_final", "gateway", "utterances ended by is_final"),
+        _total("messages_received", "gateway", "WebSocket messages in"),
+        _total("messages_sent", "gateway", "WebSocket messages out"),
+        _total("bytes_received", "gateway", "bytes in"),
+        _total("bytes_sent", "gateway", "bytes out"),
+        _total("messages_refused", "gateway", "messages answered with an error"),
+        _total("messages_rate_limited", "gateway", "messages over a connection's rate"),
+        _total("slow_readers_cut", "gateway", "connections cut at the write high-water mark"),
+        _total("handshakes_failed", "gateway", "connections that never became WebSockets"),
+        _total("heartbeats", "gateway", "node heartbeats"),
+        _total("heartbeats_unhealthy", "gateway", "node heartbeats found unhealthy"),
+        _total("node_errors", "gateway", "node_error messages"),
+        _total("results_spoofed", "gateway", "results for a job the sender never held"),
+        _total("partials", "gateway", "partial texts sent to sessions"),
+        _total("tts_play_ended", "gateway", "tts_play_ended messages"),
+        _total("payloads_lost", "gateway", "payloads gone from an arena when they were read"),
+        _total("arena_full", "gateway", "payloads refused for want of arena room"),
+        _gauge("arena_used_bytes", "bytes", "gateway", "arena in use"),
+    ),
+    by_row=True,
+)
+
+DISPATCHER_COUNTERS = Block(
+    "dispatcher_counters",
+    "one",
+    "Written once per loop turn from the core's own counts.",
+    (
+        _gauge("in_flight", "jobs", "dispatcher", "slots taken over all nodes"),
+        _gauge("queued", "jobs", "dispatcher", "jobs waiting for a node"),
+        _gauge("oldest_queued_ns", "ns monotonic", "dispatcher", "submission of the oldest, or 0"),
+        _total("submitted", "dispatcher", "jobs submitted"),
+        _total("assigned", "dispatcher", "attempts sent to nodes"),
+        _total("completed", "dispatcher", "jobs that ended with a result"),
+        _total("failed", "dispatcher", "jobs that ended with an error"),
+        _total("cancelled", "dispatcher", "jobs given up by their owner"),
+        _total("failovers", "dispatcher", "attempts after the first"),
+        _total("attempts_timed_out", "dispatcher", "attempts over job_timeout_seconds"),
+        _total("pending_timed_out", "dispatcher", "jobs that waited too long for a node"),
+        _total("refused_queue_full", "dispatcher", "jobs refused with SERVER_BUSY"),
+        _total("stale_results", "dispatcher", "results from who no longer holds the job"),
+        _total("model_not_available", "dispatcher", "MODEL_NOT_AVAILABLE received"),
+        _total("models_marked", "dispatcher", "(node, service) marks set"),
+        _total("pairings_offered", "dispatcher", "pairing codes given"),
+        _total("pairings_made", "dispatcher", "sessions paired"),
+        _total("pairings_refused", "dispatcher", "wrong, expired or rate-limited codes"),
+        _total("nodes_registered", "dispatcher", "registrations accepted"),
+        _total("nodes_refused", "dispatcher", "registrations refused"),
+        _total("records", "dispatcher", "records received from gateways"),
+        _total("turns", "dispatcher", "loop turns"),
+    ),
+    by_row=True,
+)
+
+GATEWAY_LATENCY = Block(
+    "gateway_latency",
+    "gateways",
+    "Latency histograms of jobs, recorded by the gateway that accepted them.",
+    (
+        _histogram("dispatch", "gateway", "accepted to DISPATCHED"),
+        _histogram("end_to_end", "gateway", "accepted to translation_result"),
+    ),
+    by_row=True,
+)
+
+DISPATCHER_LATENCY = Block(
+    "dispatcher_latency",
+    "one",
+    "Latency histograms of the dispatcher.",
+    (
+        _histogram("queue", "dispatcher", "submission to first assignment"),
+        _histogram("attempt", "dispatcher", "assignment to result"),
+    ),
+    by_row=True,
+)
+
+PROCESSES = Block(
+    "processes",
+    "processes",
+    "Health of each process; a stuck one stops writing its heartbeat.",
+    (
+        Column("pid", "i8", "", "supervisor", "0 while none runs"),
+        Column("restarts", "i8", "total", "supervisor", "restarts so far"),
+        Column("started_ns", "i8", "ns monotonic", "supervisor", "start of this process"),
+    ),
+    by_row=True,
+)
+
+PULSES = Block(
+    "pulses",
+    "processes",
+    "What each process says of itself; written only from its own main loop.",
+    (
+        Column("heartbeat_ns", "i8", "ns monotonic", "gateway", "by the process of the row"),
+        Column("loop_lag_max_ns", "i8", "ns", "gateway", "longest loop cycle so far"),
+        Column("slow_paths_total", "i8", "total", "gateway", "cycles over path_warn_ms"),
+        Column("ready", "i8", "bool", "gateway", "serving"),
+    ),
+    by_row=True,
+)
+
+RELEASE_RINGS = Block(
+    "release_rings",
+    "rings",
+    "Row owner * gateways + reader: blocks of the owner's arena that the reader is done with.",
+    (
+        Column("written", "i8", "entries", "gateway", "entries ever written, by the reader"),
+        Column("taken", "i8", "entries", "gateway", "entries ever taken, by the owner"),
+        Column("entries", "i8", "block", "gateway", "block numbers", RING_ENTRIES),
+    ),
+    by_row=True,
+)
+
+BLOCKS = (
+    HEADER,
+    NODES,
+    SCORES,
+    CLASSES,
+    SERVICES,
+    SESSIONS,
+    GATEWAY_COUNTERS,
+    DISPATCHER_COUNTERS,
+    GATEWAY_LATENCY,
+    DISPATCHER_LATENCY,
+    PROCESSES,
+    PULSES,
+    RELEASE_RINGS,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a column lies: bytes from the segment's start, shape (rows,) or (rows, width)."""
+
+    offset: int
+    dtype: np.dtype[np.generic]
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+class Layout:
+    """Offsets of all columns for given dimensions."""
+
+    def __init__(self, dimensions: Dimensions) -> None:
+        self.dimensions = dimensions
+        self.placements: dict[tuple[str, str], Placement] = {}
+        offset = 0
+        for block in BLOCKS:
+            place = self._place_rows if block.by_row else self._place_columns
+            offset = place(block, dimensions.rows(block.rows), offset)
+        self.total_bytes = offset
+
+    def _place_columns(self, block: Block, rows: int, offset: int) -> int:
+        for column in block.columns:
+            dtype = np.dtype(column.dtype)
+            stride = dtype.itemsize * column.width
+            self._add(block, column, offset, rows, stride)
+            offset = _align(offset + stride * rows)
+        return offset
+
+    def _place_rows(self, block: Block, rows: int, offset: int) -> int:
+        sizes = [_align8(np.dtype(c.dtype).itemsize * c.width) for c in block.columns]
+        stride = _align(sum(sizes))
+        at = offset
+        for column, size in zip(block.columns, sizes, strict=True):
+            self._add(block, column, at, rows, stride)
+            at += size
+        return offset + stride * rows
+
+    def _add(self, block: Block, column: Column, offset: int, rows: int, stride: int) -> None:
+        dtype = np.dtype(column.dtype)
+        wide = column.width > 1
+        self.placements[block.name, column.name] = Placement(
+            offset,
+            dtype,
+            (rows, column.width) if wide else (rows,),
+            (stride, dtype.itemsize) if wide else (stride,),
+        )
+
+    @property
+    def layout_hash(self) -> int:
+        """Differs whenever a column moved; a positive int64."""
+        digest = hashlib.blake2b(self.to_json(), digest_size=8).digest()
+        return int.from_bytes(digest, "little") >> 1
+
+    def to_json(self) -> bytes:
+        """Return the layout for tools in other languages."""
+        return msgspec.json.encode(
+            {
+                "total_bytes": self.total_bytes,
+                "columns": [
+                    {
+                        "block": block.name,
+                        "column": column.name,
+                        "dtype": column.dtype,
+                        "unit": column.unit,
+                        "writer": column.writer,
+                        "help": column.help,
+                        "offset": self.placements[block.name, column.name].offset,
+                        "shape": self.placements[block.name, column.name].shape,
+                        "strides": self.placements[block.name, column.name].strides,
+                    }
+                    for block in BLOCKS
+                    for column in block.columns
+                ],
+            }
+        )
+
+
+def _align(size: int) -> int:
+    return -(-size // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+
+
+def _align8(size: int) -> int:
+    return -(-size // 8) * 8
