@@ -27,7 +27,9 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-Role = Literal["supervisor", "gateway", "dispatcher", "stats"]
+Role = Literal["supervisor", "gateway", "dispatcher", "stats", "each"]
+"""`each`: the process that the row stands for."""
+
 Rows = Literal[
     "one", "nodes", "scores", "classes", "services", "sessions", "gateways", "processes", "rings"
 ]
@@ -145,6 +147,7 @@ NODES = Block(
         Column("gpu_memory_gb", "f8", "GB", "dispatcher", "hardware, sum over the GPUs"),
         Column("installed", "u8", "bits", "dispatcher", "services installed", SERVICE_WORDS),
         Column("ready", "u8", "bits", "dispatcher", "services ready", SERVICE_WORDS),
+        Column("marked", "u8", "bits", "dispatcher", "services marked unavailable", SERVICE_WORDS),
         Column("node_id", f"S{NODE_ID_BYTES_MAX}", "", "dispatcher", "id on the wire"),
         Column("name", f"S{NAME_BYTES_MAX}", "", "dispatcher", "name for people"),
         Column("usage_ref", "i8", "", "gateway", "node the usage figures stand for"),
@@ -161,7 +164,7 @@ SCORES = Block(
     "scores",
     "scores",
     "Row-major classes x nodes. Least is best; see scheduler/dispatch/placement.py.",
-    (Column("score", "i8", "", "dispatcher", "load << 40 | last-assigned tick, or infinite"),),
+    (Column("score", "i8", "", "dispatcher", "load << 40 | last-assigned turn, or infinite"),),
 )
 
 CLASSES = Block(
@@ -304,10 +307,10 @@ PULSES = Block(
     "processes",
     "What each process says of itself; written only from its own main loop.",
     (
-        Column("heartbeat_ns", "i8", "ns monotonic", "gateway", "by the process of the row"),
-        Column("loop_lag_max_ns", "i8", "ns", "gateway", "longest loop cycle so far"),
-        Column("slow_paths_total", "i8", "total", "gateway", "cycles over path_warn_ms"),
-        Column("ready", "i8", "bool", "gateway", "serving"),
+        Column("heartbeat_ns", "i8", "ns monotonic", "each", "last turn of its loop"),
+        Column("loop_lag_max_ns", "i8", "ns", "each", "longest loop cycle so far"),
+        Column("slow_paths_total", "i8", "total", "each", "cycles over path_warn_ms"),
+        Column("ready", "i8", "bool", "each", "serving"),
     ),
     by_row=True,
 )

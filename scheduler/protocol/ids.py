@@ -72,3 +72,8 @@ def node_ref(slot: int, generation: int) -> int:
 def slot_of(ref: int) -> int:
     """Return the node table row a reference points at."""
     return ref & SLOT_MASK
+
+
+def generation_of(ref: int) -> int:
+    """Return the generation of the slot that a reference was given for."""
+    return ref >> _SLOT_BITS

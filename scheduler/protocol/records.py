@@ -17,6 +17,7 @@ gateway that reads the record already holds the bytes.
 from msgspec import Struct
 
 from scheduler.protocol.ids import NO_NODE
+from scheduler.protocol.status import Status
 
 
 class ArenaRef(Struct, array_like=True, frozen=True):
@@ -93,9 +94,9 @@ class RunningAttempt(Struct, array_like=True, frozen=True):
 class RegisterNode(Struct, array_like=True, tag=6):
     """A node asks to join, or is announced again to a new dispatcher.
 
-    `conn` is the gateway's own number for the socket; the answer carries it back. `resume` is
-    the reference a previous dispatcher gave (NO_NODE: none) and `status` the status it had.
-    Memory figures are GB; `gpu_memory_gb` is the sum over `gpus` GPUs.
+    `conn` is the gateway's own number for the socket; the answer carries it back. A node that is
+    announced again says the `status` it had and the attempts it holds. Memory figures are GB;
+    `gpu_memory_gb` is the sum over `gpus` GPUs.
     """
 
     conn: int
@@ -109,8 +110,7 @@ class RegisterNode(Struct, array_like=True, tag=6):
     memory_gb: float
     gpus: int
     gpu_memory_gb: float
-    resume: int = NO_NODE
-    status: int = 0
+    status: int = Status.REGISTERING
     running: list[RunningAttempt] = []
 
 

@@ -1,0 +1,223 @@
+"""The dispatcher's core: records in, records out. Pure: no clock, no I/O, no randomness.
+
+`receive` and `tick` append what is to be said to each gateway to `outbox[gateway]`. What a job
+goes through stands in flow.py, what a node goes through in membership.py; here each record finds
+its handler, and a new dispatcher finds out what the one before it left.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from scheduler.config import Config
+from scheduler.dispatch.counts import Counts
+from scheduler.dispatch.flow import JobFlow, Recorder
+from scheduler.dispatch.membership import Membership
+from scheduler.dispatch.nodes import Node, NodeTable
+from scheduler.dispatch.pairing import PairingDesk
+from scheduler.dispatch.placement import Placement
+from scheduler.dispatch.recovery import Recovery
+from scheduler.dispatch.services import ServiceIndex
+from scheduler.dispatch.tables import Tables
+from scheduler.protocol.codes import ErrorCode
+from scheduler.protocol.ids import NO_NODE
+from scheduler.protocol.records import (
+    Announce,
+    AnnounceDone,
+    CancelAttempt,
+    CancelJob,
+    ClaimPairing,
+    DrainNode,
+    Failure,
+    NodeGone,
+    NodeHealth,
+    NodeServices,
+    OfferPairing,
+    PairingAnswer,
+    PairingOffered,
+    Partial,
+    RegisterNode,
+    Result,
+    Submit,
+    ToDispatcher,
+    ToGateway,
+)
+
+REFRESH_NS = 100_000_000
+"""Time between passes over the figures that nodes report."""
+
+Handler = Callable[[int, Any, int], None]
+
+
+def _ignore_ns(_: int) -> None:
+    """Stand in for a histogram that nobody reads."""
+
+
+class Dispatcher:
+    """Places jobs on nodes and answers for each job with one terminal record to its gateway."""
+
+    def __init__(
+        self,
+        config: Config,
+        tables: Tables,
+        gateways: int,
+        *,
+        record_queue_ns: Recorder = _ignore_ns,
+        record_attempt_ns: Recorder = _ignore_ns,
+    ) -> None:
+        """`gateways` is their number; the recorders take latencies in ns."""
+        self.outbox: list[list[ToGateway]] = [[] for _ in range(gateways)]
+        self.counts = Counts()
+        services = ServiceIndex(config.scheduler, tables.service_ids)
+        placement = Placement(tables, config.scheduler.load_balancer.strategy)
+        self._table = NodeTable(tables)
+        self._flow = JobFlow(
+            config,
+            tables,
+            self._table,
+            services,
+            placement,
+            self.outbox,
+            self.counts,
+            record_queue_ns,
+            record_attempt_ns,
+        )
+        self._membership = Membership(
+            config,
+            tables,
+            self._table,
+            services,
+            placement,
+            self.outbox,
+            self.counts,
+            on_free=self._flow.serve,
+            on_lost=self._lose_node,
+        )
+        self._pairing = PairingDesk(config.pairing)
+        self._refresh_due_ns = 0
+        self._recovery: Recovery | None = None
+        self._handlers = self._working_handlers()
+
+    def _working_handlers(self) -> dict[type, Handler]:
+        return {
+            Submit: self._flow.submit,
+            Result: self._flow.finish,
+            Failure: self._flow.fail_attempt,
+            CancelJob: self._flow.cancel,
+            Partial: self._flow.pass_partial,
+            RegisterNode: self._register,
+            NodeServices: self._membership.change_services,
+            NodeHealth: self._membership.change_health,
+            NodeGone: self._membership.lose,
+            OfferPairing: self._offer_pairing,
+            ClaimPairing: self._claim_pairing,
+            DrainNode: self._membership.drain,
+            Announce: self._flow.resubmit,
+            AnnounceDone: self._announced,
+        }
+
+    def receive(self, gateway: int, event: ToDispatcher, now_ns: int) -> None:
+        """Take in one record from `gateway`. Times are monotonic ns and never decrease."""
+        self._handlers[type(event)](gateway, event, now_ns)
+
+    def tick(self, now_ns: int) -> None:
+        """Do what is due by now; call it at least every few tens of ms."""
+        if self._recovery is not None:
+            if self._recovery.is_over(now_ns):
+                self._finish_recovery(now_ns)
+            return
+        self._flow.tick(now_ns)
+        if now_ns >= self._refresh_due_ns:
+            self._refresh_due_ns = now_ns + REFRESH_NS
+            for node in self._membership.refresh(now_ns):
+                self._flow.forget_node(node)
+            self._flow.refresh(now_ns)
+            self._pairing.expire(now_ns)
+
+    def update_gauges(self) -> None:
+        """Bring the gauges among `counts` and the tables up to date."""
+        self._flow.update_gauges()
+
+    def lose_gateway(self, gateway: int, now_ns: int) -> None:
+        """The gateway is gone: its nodes' jobs fail over, its own jobs are given up."""
+        if self._recovery is not None:
+            self._recovery.lose_gateway(gateway)
+        lost = self._membership.lose_gateway(gateway, now_ns)
+        self._flow.cancel_all_of(gateway, now_ns)
+        for node in lost:
+            self._lose_node(node, now_ns)
+        self.outbox[gateway].clear()
+
+    def _lose_node(self, node: Node, now_ns: int) -> None:
+        self._pairing.withdraw(node.ref)
+        self._flow.fail_over_all(node, now_ns)
+
+    def _register(self, gateway: int, record: RegisterNode, now_ns: int) -> None:
+        node = self._membership.register(gateway, record, now_ns)
+        if node is not None:
+            for held in record.running:  # told too late for the recovery it belongs to
+                self.outbox[gateway].append(
+                    CancelAttempt(held.job, held.attempt, node.ref, "superseded")
+                )
+
+    def _offer_pairing(self, gateway: int, record: OfferPairing, now_ns: int) -> None:
+        if self._membership.connected(gateway, record.node) is None:
+            return
+        accepted = self._pairing.offer(record.code, record.node, now_ns)
+        self.counts.pairings_offered_total += accepted
+        self.outbox[gateway].append(PairingOffered(record.node, record.code, accepted))
+
+    def _claim_pairing(self, gateway: int, record: ClaimPairing, now_ns: int) -> None:
+        answer = self._pairing.claim(record.code, record.address, now_ns)
+        if isinstance(answer, ErrorCode):
+            self.counts.pairings_refused_total += 1
+            self.outbox[gateway].append(PairingAnswer(record.conn, NO_NODE, "", answer))
+            return
+        node = self._table.by_ref(answer)
+        assert node is not None, "a node's code is withdrawn when it goes offline"
+        self.counts.pairings_made_total += 1
+        self.outbox[gateway].append(PairingAnswer(record.conn, node.ref, node.node_id, ""))
+
+    # --- taking over from an earlier dispatcher ------------------------------------------
+
+    def start_recovery(self, now_ns: int) -> None:
+        """Hold everything back until the gateways have announced what they have."""
+        recovery = Recovery(range(len(self.outbox)), now_ns)
+        self._recovery = recovery
+        self._handlers = dict.fromkeys(self._handlers, recovery.defer)
+        self._handlers[RegisterNode] = self._recover_node
+        self._handlers[Announce] = recovery.note_job
+        self._handlers[AnnounceDone] = self._announced
+
+    def _recover_node(self, gateway: int, record: RegisterNode, now_ns: int) -> None:
+        assert self._recovery is not None
+        node = self._membership.register(gateway, record, now_ns)
+        if node is not None:
+            self._recovery.note_node(record, node.ref)
+
+    def _announced(self, gateway: int, _record: AnnounceDone, now_ns: int) -> None:
+        if self._recovery is not None:
+            self._recovery.finish_gateway(gateway)
+            if self._recovery.is_over(now_ns):
+                self._finish_recovery(now_ns)
+
+    def _finish_recovery(self, now_ns: int) -> None:
+        recovery = self._recovery
+        assert recovery is not None
+        self._recovery = None
+        self._handlers = self._working_handlers()
+        homeless = []
+        for record, attempt, ref in recovery.jobs():
+            job = self._flow.rebuild(record, attempt, now_ns)
+            node = self._table.by_ref(ref)
+            if node is not None:
+                self._flow.adopt(job, node, now_ns)
+            else:
+                homeless.append(job)
+        for key, attempt, ref in recovery.held():
+            node = self._table.by_ref(ref)
+            if node is not None and not node.holds(key, attempt):
+                self.outbox[node.gateway].append(CancelAttempt(key, attempt, ref, "superseded"))
+        for job in homeless:
+            self._flow.place(job, now_ns)
+        for gateway, event in recovery.deferred():
+            self.receive(gateway, event, now_ns)

@@ -1,0 +1,445 @@
+"""A job's way through the dispatcher, from submission to its one terminal record.
+
+    Submit ──► place ──► Assign ──► Result ──► Deliver          (completed)
+                 │  ▲       └─► Failure, timeout, node lost ──► place again, or Failed
+                 ▼  │
+              pending ──► Failed NO_AVAILABLE_NODE when its deadline passes
+
+A job is in exactly one place: it holds a slot (`_running` and its node's `jobs`) or it waits
+(`_pending`). It leaves `_jobs` with its terminal record. Pure: times are monotonic ns.
+"""
+
+from collections.abc import Callable
+
+from scheduler.config import Config
+from scheduler.dispatch import exclusions
+from scheduler.dispatch.counts import Counts
+from scheduler.dispatch.jobs import Cause, Job
+from scheduler.dispatch.nodes import NOBODY, Node, NodeTable
+from scheduler.dispatch.pending import Pending
+from scheduler.dispatch.placement import Placement, RequirementClass
+from scheduler.dispatch.services import ServiceIndex, words_of
+from scheduler.dispatch.settings import NS_PER_SECOND, Deadlines
+from scheduler.dispatch.storms import ModelMarks
+from scheduler.dispatch.tables import Tables
+from scheduler.protocol.codes import ErrorCode
+from scheduler.protocol.ids import NO_NODE, slot_of
+from scheduler.protocol.records import (
+    Announce,
+    Assign,
+    CancelAttempt,
+    CancelJob,
+    Deliver,
+    Discard,
+    Dispatched,
+    Failed,
+    Failure,
+    Partial,
+    PartialText,
+    Result,
+    Submit,
+    ToGateway,
+)
+
+_EXPIRED_PER_TICK_MAX = 256
+"""Bounds one turn when thousands of deadlines pass at once."""
+
+_RETRY_AFTER_MS_MIN, _RETRY_AFTER_MS_MAX = 100, 5_000
+
+ELSEWHERE = frozenset(
+    {
+        ErrorCode.MODEL_NOT_AVAILABLE,
+        ErrorCode.NODE_OVERLOADED,
+        ErrorCode.NODE_UNAVAILABLE,
+        ErrorCode.MODEL_LOAD_FAILED,
+        ErrorCode.MODEL_CORRUPTED,
+        ErrorCode.MODEL_VERIFY_FAILED,
+    }
+)
+"""Codes that speak of the node, not of the job: another node may well do it."""
+
+_PAIRED_NODE_GONE = Cause(ErrorCode.NODE_UNAVAILABLE, "the paired node is gone")
+
+Recorder = Callable[[int], None]
+"""Takes a latency in ns."""
+
+
+class JobFlow:
+    """All unfinished jobs. `outbox[gateway]` takes what is to be said."""
+
+    def __init__(
+        self,
+        config: Config,
+        tables: Tables,
+        table: NodeTable,
+        services: ServiceIndex,
+        placement: Placement,
+        outbox: list[list[ToGateway]],
+        counts: Counts,
+        record_queue_ns: Recorder,
+        record_attempt_ns: Recorder,
+    ) -> None:
+        self._tables = tables
+        self._table = table
+        self._services = services
+        self._placement = placement
+        self._outbox = outbox
+        self._counts = counts
+        self._record_queue_ns = record_queue_ns
+        self._record_attempt_ns = record_attempt_ns
+        self._timeouts = config.scheduler.job_timeout
+        self._balance = config.scheduler.load_balancer
+        self._deadlines = Deadlines.of(config)
+        self._marks = ModelMarks(config.scheduler.model_not_available)
+        self._pending = Pending(config.limits)
+        self._class_of_requirement: dict[int, RequirementClass] = {}
+        self._jobs: dict[int, Job] = {}
+        # Attempts start in this order and all may take equally long: the first is the next due.
+        self._running: dict[int, Job] = {}
+        self._attempt_due_ns = 0
+        self._exclusions: dict[tuple[int, int, tuple[int, ...]], dict[str, int]] = {}
+        self._rate_window_ns = 0
+        self._ended_before_window = 0
+        self._ended_per_second = 0
+
+    def tick(self, now_ns: int) -> None:
+        """End what has run or waited for too long."""
+        if self._running and now_ns >= self._attempt_due_ns:
+            self._expire_attempts(now_ns)
+        if self._pending:
+            self._expire_waiting(now_ns)
+
+    def refresh(self, now_ns: int) -> None:
+        """Lift marks whose time is over, and forget figures that are no longer true."""
+        self._exclusions.clear()
+        for node in self._marks.expire(now_ns):
+            self._refit(node, now_ns)
+        if now_ns - self._rate_window_ns >= NS_PER_SECOND:
+            ended = self._counts.completed_total + self._counts.failed_total
+            self._ended_per_second = ended - self._ended_before_window
+            self._ended_before_window = ended
+            self._rate_window_ns = now_ns
+
+    def update_gauges(self) -> None:
+        """Bring the gauges among the counts and the tables up to date."""
+        counts = self._counts
+        counts.in_flight = len(self._running)
+        counts.queued = len(self._pending)
+        oldest = self._pending.first()
+        counts.oldest_queued_ns = oldest.submitted_ns if oldest else 0
+        for service_class in self._placement.classes:
+            self._tables.class_queued[service_class.index] = len(service_class.backlog)
+
+    # --- a job's way ---------------------------------------------------------------------
+
+    def submit(self, _: int, record: Submit, now_ns: int) -> None:
+        """Take in a new job; a job that is known already is not taken twice."""
+        if record.job in self._jobs:
+            return
+        self._counts.submitted_total += 1
+        self.place(self._new_job(record, now_ns), now_ns)
+
+    def _new_job(self, record: Submit | Announce, now_ns: int) -> Job:
+        job = Job(record, self._class(record.requirement), now_ns)
+        self._jobs[job.key] = job
+        return job
+
+    def _class(self, requirement: int) -> RequirementClass:
+        service_class = self._class_of_requirement.get(requirement)
+        if service_class is None:
+            mask = self._services.masks[requirement]
+            service_class = self._placement.class_of(mask, self._table)
+            self._class_of_requirement[requirement] = service_class
+        return service_class
+
+    def place(self, job: Job, now_ns: int) -> None:
+        """Start the job on the least loaded node that may run it, or let it wait."""
+        if job.paired == NO_NODE and job.avoid == NO_NODE and not job.excluded:
+            slot = self._placement.choose(job.service_class)
+            node = self._table.at(slot) if slot >= 0 else None
+        else:
+            node = self._choose_restricted(job)
+        if node is not None:
+            self._start(job, node, now_ns)
+        else:
+            self._enqueue(job, now_ns)
+
+    def _choose_restricted(self, job: Job) -> Node | None:
+        """Choose for a job that may not run on, or should not run on, just any node."""
+        if job.paired != NO_NODE:
+            node = self._table.by_ref(job.paired)
+            if node is None or not job.may_run_on(node) or not node.has_free_slot():
+                return None
+            return node
+        # A row whose node has left the table since scores as infinite: passing over it is safe.
+        excluded = [slot_of(ref) for ref in job.excluded if self._table.by_ref(ref)]
+        slot = -1
+        if job.avoid != NO_NODE and self._table.by_ref(job.avoid):
+            slot = self._placement.choose(job.service_class, [*excluded, slot_of(job.avoid)])
+        if slot < 0:
+            slot = self._placement.choose(job.service_class, excluded)
+        return self._table.at(slot) if slot >= 0 else None
+
+    def _start(self, job: Job, node: Node, now_ns: int) -> None:
+        """Reserve a slot of `node` for `job` and send it there."""
+        key = job.key
+        job.attempt += 1
+        self._occupy(job, node, now_ns)
+        self._placement.take_turn(node)
+        self._placement.rescore(node)
+        self._counts.assigned_total += 1
+        if job.attempt == 1:
+            self._record_queue_ns(now_ns - job.submitted_ns)
+        else:
+            self._counts.failovers_total += 1
+        if node.gateway == job.owner:
+            self._outbox[node.gateway].append(Assign(key, job.attempt, node.ref, None))
+        else:
+            self._outbox[node.gateway].append(Assign(key, job.attempt, node.ref, job.payload))
+            if job.attempt == 1:
+                self._outbox[job.owner].append(Dispatched(key, job.attempt, node.ref))
+
+    def _occupy(self, job: Job, node: Node, now_ns: int) -> None:
+        job.node = node
+        job.started_ns = now_ns
+        job.deadline_ns = now_ns + self._deadlines.attempt_ns
+        self._running[job.key] = job
+        node.jobs[job.key] = job
+        self._table.in_flight_cells[node.slot] = len(node.jobs)
+
+    def _release(self, job: Job) -> Node:
+        """Give the job's slot back; return the node it was on."""
+        node = job.node
+        assert node is not None
+        job.node = None
+        del self._running[job.key]
+        del node.jobs[job.key]
+        self._table.in_flight_cells[node.slot] = len(node.jobs)
+        self._placement.rescore(node)
+        return node
+
+    def finish(self, gateway: int, record: Result, now_ns: int) -> None:
+        """End a job with its result, if it comes from the attempt that holds the job."""
+        job = self._holding(record)
+        if job is None:
+            self._counts.stale_results_total += 1
+            self._outbox[gateway].append(Discard(record.job, record.attempt))
+            return
+        node = self._release(job)
+        del self._jobs[job.key]
+        self._counts.completed_total += 1
+        self._record_attempt_ns(now_ns - job.started_ns)
+        self._outbox[job.owner].append(Deliver(job.key, job.attempt, record.payload))
+        if self._pending:
+            self.serve(node, now_ns)
+
+    def _holding(self, record: Result | Failure) -> Job | None:
+        """Return the job if the record's node and attempt hold it now."""
+        job = self._jobs.get(record.job)
+        if job is None or job.node is None or job.attempt != record.attempt:
+            return None
+        return job if job.node.ref == record.node else None
+
+    def fail_attempt(self, _: int, record: Failure, now_ns: int) -> None:
+        """End an attempt; the job goes elsewhere if the failure speaks of the node."""
+        missing = record.code == ErrorCode.MODEL_NOT_AVAILABLE
+        if missing:
+            self._counts.model_not_available_total += 1
+        job = self._holding(record)
+        if job is None:
+            self._counts.stale_results_total += 1
+            return
+        node = self._release(job)
+        cause = Cause(record.code, "the node failed the job", record.error)
+        if missing:
+            mask = self._services.known(record.service) or job.service_class.mask
+            self._mark(node, mask, now_ns)
+        if record.code in ELSEWHERE:
+            self._try_elsewhere(job, node, cause, now_ns)
+        else:
+            self._fail(job, cause)
+        self.serve(node, now_ns)
+
+    def _refit(self, node: Node, now_ns: int) -> None:
+        """Follow a change of the node's marks."""
+        self._table.write_services(node)
+        self._placement.refit(node)
+        self.serve(node, now_ns)
+
+    def _mark(self, node: Node, mask: int, now_ns: int) -> None:
+        marked = self._marks.report(node, mask, now_ns)
+        if marked:
+            self._counts.models_marked_total += marked
+            self._refit(node, now_ns)
+
+    def _try_elsewhere(self, job: Job, node: Node, cause: Cause, now_ns: int) -> None:
+        """Give the job another attempt on a node that has not failed it yet."""
+        job.excluded += (node.ref,)
+        job.cause = cause
+        if job.attempt < self._timeouts.failover_max_attempts and self._others_may(job):
+            self.place(job, now_ns)
+        else:
+            self._fail(job, cause)
+
+    def _others_may(self, job: Job) -> bool:
+        """Whether any node that has not failed the job serves its class, busy or not."""
+        if job.paired != NO_NODE:
+            return False
+        failed = [self._table.by_ref(ref) for ref in job.excluded]
+        members = [node for node in failed if node and job.service_class in node.classes]
+        return job.service_class.members > len(members)
+
+    def fail_over_all(self, node: Node, now_ns: int) -> None:
+        """The node is gone: its jobs run elsewhere, or here again should it come back."""
+        for job in list(node.jobs.values()):
+            self._release(job)
+            job.cause = Cause(ErrorCode.NODE_UNAVAILABLE, "the node that ran the job is gone")
+            if job.attempt < self._timeouts.failover_max_attempts:
+                self.place(job, now_ns)
+            else:
+                self._fail(job, job.cause)
+
+    def _fail(
+        self,
+        job: Job,
+        cause: Cause,
+        *,
+        retry_after_ms: int = 0,
+        excluded: dict[str, int] | None = None,
+    ) -> None:
+        """End a job that holds no slot and waits in no backlog."""
+        del self._jobs[job.key]
+        self._counts.failed_total += 1
+        self._outbox[job.owner].append(
+            Failed(job.key, cause.code, cause.message, retry_after_ms, excluded or {}, cause.error)
+        )
+
+    def cancel(self, _: int, record: CancelJob, now_ns: int) -> None:
+        """Give a job up, wherever it is; its owner is not answered."""
+        job = self._jobs.pop(record.job, None)
+        if job is None:
+            return
+        self._counts.cancelled_total += 1
+        if job.node is None:
+            self._pending.remove(job)
+            return
+        node = self._release(job)
+        if node.gateway != NOBODY:
+            self._outbox[node.gateway].append(
+                CancelAttempt(job.key, job.attempt, node.ref, record.reason)
+            )
+        self.serve(node, now_ns)
+
+    def pass_partial(self, _: int, record: Partial, _now_ns: int) -> None:
+        """Hand recognised text on to the job's owner, if it comes from the job's node."""
+        job = self._jobs.get(record.job)
+        if job is not None and job.node is not None and job.node.ref == record.node:
+            self._outbox[job.owner].append(PartialText(job.key, record.message))
+
+    # --- waiting for a node --------------------------------------------------------------
+
+    def _enqueue(self, job: Job, now_ns: int) -> None:
+        if job.paired != NO_NODE and self._table.by_ref(job.paired) is None:
+            self._fail(job, _PAIRED_NODE_GONE)
+        elif self._pending.is_full_for(job):
+            self._counts.refused_queue_full_total += 1
+            cause = Cause(ErrorCode.SERVER_BUSY, "too many jobs wait for a node")
+            self._fail(job, cause, retry_after_ms=self._retry_after_ms())
+        else:
+            self._pending.add(job, now_ns + self._deadlines.pending_ns)
+
+    def serve(self, node: Node, now_ns: int) -> None:
+        """Give the node's free slots to jobs that wait, the longest waiting first."""
+        while self._pending and node.has_free_slot():
+            job = self._pending.next_for(node)
+            if job is None:
+                return
+            self._pending.remove(job)
+            self._start(job, node, now_ns)
+
+    def _retry_after_ms(self) -> int:
+        """Return when the queue should have room, from how fast jobs have ended lately."""
+        wait_ms = 1000 * len(self._pending) // max(1, self._ended_per_second)
+        return min(max(wait_ms, _RETRY_AFTER_MS_MIN), _RETRY_AFTER_MS_MAX)
+
+    # --- time ----------------------------------------------------------------------------
+
+    def _expire_attempts(self, now_ns: int) -> None:
+        due: list[Job] = []
+        for job in self._running.values():
+            self._attempt_due_ns = job.deadline_ns
+            if job.deadline_ns > now_ns or len(due) == _EXPIRED_PER_TICK_MAX:
+                break
+            due.append(job)
+        for job in due:
+            self._time_out(job, now_ns)
+
+    def _time_out(self, job: Job, now_ns: int) -> None:
+        self._counts.attempts_timed_out_total += 1
+        node = self._release(job)
+        if self._timeouts.send_cancel:
+            self._outbox[node.gateway].append(
+                CancelAttempt(job.key, job.attempt, node.ref, "timeout")
+            )
+        seconds = self._deadlines.attempt_ns / NS_PER_SECOND
+        cause = Cause(ErrorCode.JOB_TIMEOUT, f"no result within {seconds:g} s")
+        self._try_elsewhere(job, node, cause, now_ns)
+        self.serve(node, now_ns)
+
+    def _expire_waiting(self, now_ns: int) -> None:
+        for _ in range(_EXPIRED_PER_TICK_MAX):
+            job = self._pending.first()
+            if job is None or job.deadline_ns > now_ns:
+                return
+            self._pending.remove(job)
+            self._counts.pending_timed_out_total += 1
+            cause = job.cause or Cause(
+                ErrorCode.NO_AVAILABLE_NODE, "no node could take the job in time"
+            )
+            self._fail(
+                job,
+                cause,
+                retry_after_ms=self._retry_after_ms(),
+                excluded=self._why_none(job),
+            )
+
+    def _why_none(self, job: Job) -> dict[str, int]:
+        """Count the nodes per reason; remembered until the next refresh, for storms."""
+        mask = job.service_class.mask
+        key = (mask, job.paired, job.excluded)
+        if key not in self._exclusions:
+            self._exclusions[key] = exclusions.count(
+                self._tables, self._balance, words_of(mask), job.excluded, job.paired
+            )
+        return self._exclusions[key]
+
+    # --- nodes and gateways that come and go ----------------------------------------------
+
+    def forget_node(self, node: Node) -> None:
+        """The node left the table: nothing can wait for it any more."""
+        self._marks.forget(node)
+        for job in self._pending.paired_with(node.ref):
+            self._pending.remove(job)
+            self._fail(job, _PAIRED_NODE_GONE)
+
+    def cancel_all_of(self, gateway: int, now_ns: int) -> None:
+        """The gateway is gone: nobody waits for the jobs it accepted."""
+        for job in [job for job in self._jobs.values() if job.owner == gateway]:
+            self.cancel(gateway, CancelJob(job.key, "the session's gateway is gone"), now_ns)
+
+    def rebuild(self, record: Announce, attempt: int, now_ns: int) -> Job:
+        """Take over an announced job; the caller adopts or places it."""
+        self._counts.submitted_total += 1
+        job = self._new_job(record, now_ns)
+        job.attempt = attempt
+        return job
+
+    def adopt(self, job: Job, node: Node, now_ns: int) -> None:
+        """Let an attempt that a node holds go on; its time starts anew."""
+        self._occupy(job, node, now_ns)
+        self._placement.rescore(node)
+
+    def resubmit(self, _: int, record: Announce, now_ns: int) -> None:
+        """Take in a job that was announced after the recovery's deadline."""
+        if record.job not in self._jobs:
+            self.place(self.rebuild(record, record.attempt, now_ns), now_ns)

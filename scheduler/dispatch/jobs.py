@@ -1,0 +1,110 @@
+"""A job as the dispatcher sees it, and the queue of jobs that wait for a node."""
+
+from collections import OrderedDict
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from scheduler.protocol.ids import NO_NODE, gateway_of
+from scheduler.protocol.records import Announce, Submit
+
+if TYPE_CHECKING:
+    from scheduler.dispatch.nodes import Node
+    from scheduler.dispatch.placement import RequirementClass
+
+_LOOK_AHEAD = 8
+"""Queued jobs looked at for one that may run on a freed node; the first nearly always may."""
+
+_URGENT = 1 << 60
+
+
+class Job:
+    """An accepted job without a terminal outcome: it runs on `node`, or waits in a backlog."""
+
+    __slots__ = (
+        "attempt",
+        "avoid",
+        "cause",
+        "deadline_ns",
+        "excluded",
+        "key",
+        "node",
+        "order",
+        "owner",
+        "paired",
+        "payload",
+        "service_class",
+        "started_ns",
+        "submitted_ns",
+    )
+
+    def __init__(
+        self, record: Submit | Announce, service_class: "RequirementClass", now_ns: int
+    ) -> None:
+        self.key = record.job
+        self.owner = gateway_of(record.job)
+        self.service_class = service_class
+        self.paired = record.paired
+        self.avoid = record.avoid
+        self.payload = record.payload
+        self.submitted_ns = now_ns
+        self.attempt = 0
+        self.node: Node | None = None
+        self.started_ns = 0
+        self.deadline_ns = 0
+        self.order = 0
+        self.excluded: tuple[int, ...] = ()
+        """References of the nodes that failed this job."""
+        self.cause: Cause | None = None
+        """Why the last attempt ended."""
+
+    def may_run_on(self, node: "Node") -> bool:
+        """Whether this job may run on `node`, free slots aside."""
+        if self.paired not in {NO_NODE, node.ref}:
+            return False
+        return node.ref not in self.excluded and node.fits(self.service_class.mask)
+
+
+class Cause:
+    """Why an attempt ended; the last one is what the session is told."""
+
+    __slots__ = ("code", "error", "message")
+
+    def __init__(self, code: str, message: str, error: bytes = b"") -> None:
+        self.code = code
+        self.message = message
+        self.error = error
+
+
+class Backlog:
+    """Jobs of one kind waiting for a node: those that failed over first, then by arrival."""
+
+    __slots__ = ("_jobs", "_urgent")
+
+    def __init__(self) -> None:
+        # OrderedDict, not dict: taking from the front of a dict gets slower with each taking.
+        self._jobs: OrderedDict[int, Job] = OrderedDict()
+        self._urgent: OrderedDict[int, Job] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._jobs) + len(self._urgent)
+
+    def add(self, job: Job, sequence: int) -> None:
+        """Queue `job`; `sequence` grows with each call."""
+        if job.attempt:
+            job.order = sequence - _URGENT
+            self._urgent[job.key] = job
+        else:
+            job.order = sequence
+            self._jobs[job.key] = job
+
+    def remove(self, job: Job) -> None:
+        """Take `job` out, from wherever it stands."""
+        del (self._urgent if job.order < 0 else self._jobs)[job.key]
+
+    def first_for(self, node: "Node") -> Job | None:
+        """Return the first job that may run on `node`."""
+        for jobs in (self._urgent, self._jobs):
+            for job in islice(jobs.values(), _LOOK_AHEAD):
+                if job.may_run_on(node):
+                    return job
+        return None

@@ -1,0 +1,218 @@
+"""Which nodes there are: registration, health, loss, drain, and what their figures exclude."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.config import Config
+from scheduler.dispatch.counts import Counts
+from scheduler.dispatch.nodes import NOBODY, Node, NodeTable
+from scheduler.dispatch.placement import Placement
+from scheduler.dispatch.services import ServiceIndex
+from scheduler.dispatch.settings import Deadlines
+from scheduler.dispatch.tables import Tables
+from scheduler.protocol.codes import ErrorCode
+from scheduler.protocol.records import (
+    DrainNode,
+    DrainRequested,
+    NodeAccepted,
+    NodeGone,
+    NodeHealth,
+    NodeRefused,
+    NodeServices,
+    NodeStatusChanged,
+    RegisterNode,
+    ToGateway,
+)
+from scheduler.protocol.status import Status
+
+
+class Membership:
+    """Decides each node's status. What follows for jobs is the callbacks' business."""
+
+    def __init__(
+        self,
+        config: Config,
+        tables: Tables,
+        table: NodeTable,
+        services: ServiceIndex,
+        placement: Placement,
+        outbox: list[list[ToGateway]],
+        counts: Counts,
+        on_free: Callable[[Node, int], None],
+        on_lost: Callable[[Node, int], None],
+    ) -> None:
+        """`on_free(node, now_ns)`: the node may have room; `on_lost`: its jobs are lost."""
+        self._limits = config.scheduler.load_balancer
+        self._deadlines = Deadlines.of(config)
+        self._services = services
+        self._placement = placement
+        self._outbox = outbox
+        self._counts = counts
+        self._on_free = on_free
+        self._on_lost = on_lost
+        self._columns = tables.nodes
+        self._table = table
+        self._placement.grow(self._table.high_water)
+        rows = len(tables.nodes.ref)
+        self._external_seen = np.zeros(rows, np.int64)
+        self._over_seen = np.zeros(rows, np.bool_)
+
+    def register(self, gateway: int, record: RegisterNode, now_ns: int) -> Node | None:
+        """Give the node its row, its old one where it has one; None: it was refused."""
+        node = self._table.by_id(record.node_id)
+        if node is not None and node.status != Status.OFFLINE:
+            self._refuse(
+                gateway,
+                record,
+                ErrorCode.NODE_ID_CONFLICT,
+                f"a connected node already has the id {record.node_id}; use another, or none",
+            )
+            return None
+        node = node or self._table.place(record.node_id)
+        if node is None:
+            self._refuse(
+                gateway,
+                record,
+                ErrorCode.SERVER_BUSY,
+                "the node table is full (limits.nodes_max); try again later",
+            )
+            return None
+        node.gateway = gateway
+        node.capacity = record.capacity
+        node.public = record.accept_public
+        node.installed = self._services.mask(record.installed)
+        node.ready = self._services.mask(record.ready)
+        self._placement.grow(self._table.high_water)
+        self._table.write_row(node, record, now_ns)
+        self._counts.nodes_registered_total += 1
+        self._move(node, Status.REGISTERING, now_ns)
+        self._outbox[gateway].append(NodeAccepted(record.conn, node.ref, record.status))
+        if record.status != Status.REGISTERING:  # announced again: it goes on as it was
+            self._move(node, Status(record.status), now_ns)
+        return node
+
+    def _refuse(self, gateway: int, record: RegisterNode, code: ErrorCode, text: str) -> None:
+        self._counts.nodes_refused_total += 1
+        self._outbox[gateway].append(NodeRefused(record.conn, code, text))
+
+    def connected(self, gateway: int, ref: int) -> Node | None:
+        """Return the node of that reference if `gateway` holds its socket."""
+        node = self._table.by_ref(ref)
+        return node if node is not None and node.gateway == gateway else None
+
+    def change_services(self, gateway: int, record: NodeServices, now_ns: int) -> None:
+        """Take over the node's installed and ready services."""
+        node = self.connected(gateway, record.node)
+        if node is None:
+            return
+        node.installed = self._services.mask(record.installed)
+        node.ready = self._services.mask(record.ready)
+        self.refit(node, now_ns)
+
+    def refit(self, node: Node, now_ns: int) -> None:
+        """Follow a change of the node's services or marks."""
+        self._table.write_services(node)
+        self._placement.refit(node)
+        self._on_free(node, now_ns)
+
+    def change_health(self, gateway: int, record: NodeHealth, now_ns: int) -> None:
+        """Follow what the node's heartbeats say of it."""
+        node = self.connected(gateway, record.node)
+        if node is None:
+            return
+        if record.healthy and node.status in {Status.REGISTERING, Status.DEGRADED}:
+            self._change(node, Status.READY, record.reason, now_ns)
+        elif not record.healthy and node.status == Status.READY:
+            self._change(node, Status.DEGRADED, record.reason, now_ns)
+
+    def drain(self, _: int, record: DrainNode, now_ns: int) -> None:
+        """Give the node no more jobs, or let it prove its health for jobs again."""
+        node = self._table.by_ref(record.node)
+        if node is None or node.gateway == NOBODY:
+            return
+        if record.on and node.status != Status.DRAINING:
+            self._change(node, Status.DRAINING, record.reason, now_ns)
+        elif not record.on and node.status == Status.DRAINING:
+            self._change(node, Status.REGISTERING, record.reason, now_ns)
+        else:
+            return
+        command = "drain" if record.on else "resume"
+        self._outbox[node.gateway].append(DrainRequested(node.ref, command, record.reason))
+
+    def lose(self, gateway: int, record: NodeGone, now_ns: int) -> None:
+        """The node's socket closed; its gateway need not be told."""
+        node = self.connected(gateway, record.node)
+        if node is not None:
+            self._take_offline(node, now_ns)
+
+    def lose_gateway(self, gateway: int, now_ns: int) -> list[Node]:
+        """The gateway is gone: take its nodes offline and return them, their jobs still on them."""
+        lost = [node for node in self._table if node.gateway == gateway]
+        for node in lost:
+            self._move(node, Status.OFFLINE, now_ns)
+        return lost
+
+    def _take_offline(self, node: Node, now_ns: int) -> None:
+        self._move(node, Status.OFFLINE, now_ns)
+        self._on_lost(node, now_ns)
+
+    def _change(self, node: Node, status: Status, reason: str, now_ns: int) -> None:
+        self._outbox[node.gateway].append(NodeStatusChanged(node.ref, status, reason))
+        self._move(node, status, now_ns)
+
+    def _move(self, node: Node, status: Status, now_ns: int) -> None:
+        self._table.set_status(node, status, now_ns)
+        self._placement.refit(node)
+        if status == Status.READY:
+            self._on_free(node, now_ns)
+
+    def refresh(self, now_ns: int) -> list[Node]:
+        """Look at all rows' figures in one pass; return the nodes that left the table."""
+        rows = slice(0, self._table.high_water)
+        columns = self._columns
+        status = columns.status[rows]
+        known = columns.usage_ref[rows] == columns.ref[rows]
+        self._follow_usage(rows, known, now_ns)
+        beat_ns = np.maximum(columns.heartbeat_ns[rows] * known, columns.registered_ns[rows])
+        connected = (status != Status.FREE) & (status != Status.OFFLINE)
+        since_ns = columns.status_since_ns[rows]
+        deadlines = self._deadlines
+        silent = connected & (beat_ns < now_ns - deadlines.heartbeat_ns)
+        cold = ~silent & (status == Status.REGISTERING)
+        cold &= since_ns < now_ns - deadlines.warmup_ns
+        gone = (status == Status.OFFLINE) & (since_ns < now_ns - deadlines.forget_ns)
+        forgotten = [self._table.at(slot) for slot in gone.nonzero()[0].tolist()]
+        for node in forgotten:
+            self._table.forget(node)
+        reason = f"no heartbeat for {deadlines.heartbeat_ns // 10**9} s"
+        lost = [self._table.at(slot) for slot in silent.nonzero()[0].tolist()]
+        for node in lost:  # all of them first, so that no job fails over to another of them
+            self._change(node, Status.OFFLINE, reason, now_ns)
+        for node in lost:
+            self._on_lost(node, now_ns)
+        for slot in cold.nonzero()[0].tolist():
+            reason = f"not healthy within {deadlines.warmup_ns // 10**9} s"
+            self._change(self._table.at(slot), Status.DEGRADED, reason, now_ns)
+        return forgotten
+
+    def _follow_usage(self, rows: slice, known: NDArray[np.bool_], now_ns: int) -> None:
+        columns, limits = self._columns, self._limits
+        external = columns.external_jobs[rows] * known
+        over = known & (
+            (columns.cpu_percent[rows] > limits.cpu_limit)
+            | (columns.gpu_percent[rows] > limits.gpu_limit)
+            | (columns.memory_percent[rows] > limits.memory_limit)
+        )
+        changed = (external != self._external_seen[rows]) | (over != self._over_seen[rows])
+        self._external_seen[rows] = external
+        self._over_seen[rows] = over
+        for slot in changed.nonzero()[0].tolist():
+            if columns.status[slot] == Status.FREE:
+                continue
+            node = self._table.at(slot)
+            node.external_jobs = int(external[slot])
+            node.over_limit = bool(over[slot])
+            self._placement.rescore(node)
+            self._on_free(node, now_ns)

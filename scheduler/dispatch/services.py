@@ -1,0 +1,74 @@
+"""Services as bits: which service stands at which bit, and requirements as sets of bits."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from scheduler.config import SchedulerSettings
+from scheduler.dispatch.tables import Texts, Words
+from scheduler.memory.layout import SERVICE_WORDS, SERVICES_MAX
+from scheduler.protocol.requirements import (
+    FEATURES,
+    REQUIREMENTS_TOTAL,
+    STAGES,
+    required_services,
+)
+
+_WORD_MASK = (1 << 64) - 1
+
+
+class ServiceIndex:
+    """Gives each service id a bit. Configured services get theirs first.
+
+    There are SERVICES_MAX bits. A service that nodes bring beyond that is not tracked: no job
+    can ask for it, since everything jobs can ask for is configured.
+    """
+
+    def __init__(self, settings: SchedulerSettings, names: Texts) -> None:
+        """`names` has shape (SERVICES_MAX,); names already there keep their bits."""
+        self._names = names
+        self._bits: dict[str, int] = {
+            name.decode(): bit for bit, name in enumerate(names.tolist()) if name
+        }
+        stages = {stage: getattr(settings.core_services, f"{stage}_service_id") for stage in STAGES}
+        features = {feature: getattr(settings.feature_services, feature) for feature in FEATURES}
+        self.masks: list[int] = [
+            self.mask(sorted(required_services(requirement, stages, features)))
+            for requirement in range(REQUIREMENTS_TOTAL)
+        ]
+        """Service mask of each requirement."""
+
+    def mask(self, services: Iterable[str]) -> int:
+        """Return the bits of `services`, giving new ones a bit while there are any."""
+        mask = 0
+        for service in services:
+            bit = self._bits.get(service)
+            if bit is None:
+                if len(self._bits) == SERVICES_MAX:
+                    continue
+                bit = len(self._bits)
+                self._bits[service] = bit
+                self._names[bit] = service.encode()
+            mask |= 1 << bit
+        return mask
+
+    def known(self, service: str) -> int:
+        """Return the bit mask of one service, 0 where it has no bit."""
+        bit = self._bits.get(service)
+        return 0 if bit is None else 1 << bit
+
+    def names(self, mask: int) -> list[str]:
+        """Return the ids of the services in `mask`."""
+        return [name for name, bit in self._bits.items() if mask >> bit & 1]
+
+
+def distinct_classes(settings: SchedulerSettings) -> int:
+    """Return how many different sets of services jobs can ask for."""
+    stages = {stage: getattr(settings.core_services, f"{stage}_service_id") for stage in STAGES}
+    features = {feature: getattr(settings.feature_services, feature) for feature in FEATURES}
+    return len({required_services(r, stages, features) for r in range(REQUIREMENTS_TOTAL)})
+
+
+def words_of(mask: int) -> Words:
+    """Return a service mask as uint64 words, shape (SERVICE_WORDS,), lowest bits first."""
+    return np.array([mask >> (64 * word) & _WORD_MASK for word in range(SERVICE_WORDS)], np.uint64)

@@ -1,0 +1,70 @@
+"""MODEL_NOT_AVAILABLE: which (node, service) pairs are marked, and for how long."""
+
+from collections import deque
+
+from scheduler.config import ModelNotAvailableSettings
+from scheduler.dispatch.nodes import Node
+from scheduler.dispatch.settings import nanoseconds
+
+
+class ModelMarks:
+    """Marks with a time to live. A storm of reports from one node is cut to its rate limit."""
+
+    def __init__(self, settings: ModelNotAvailableSettings) -> None:
+        self._ttl_ns = nanoseconds(settings.unavailable_ttl_seconds)
+        self._debounce_ns = nanoseconds(settings.debounce_window_seconds)
+        self._window_ns = nanoseconds(settings.node_ratelimit_window_seconds)
+        self._per_window_max = settings.node_ratelimit_max
+        self._marked_ns: dict[tuple[int, int], int] = {}
+        self._expiries: deque[tuple[int, Node, int]] = deque()
+        self._windows: dict[int, tuple[int, int]] = {}
+
+    def report(self, node: Node, mask: int, now_ns: int) -> int:
+        """Mark the services in `mask` on `node`; return how many marks were set or renewed.
+
+        A repeat within the debounce window changes nothing, and neither does a report over
+        the node's rate. The caller refits the node.
+        """
+        marked = 0
+        while mask:
+            bit = mask & -mask
+            mask ^= bit
+            last_ns = self._marked_ns.get((node.ref, bit))
+            if last_ns is not None and now_ns - last_ns < self._debounce_ns:
+                continue
+            if not self._within_rate(node.ref, now_ns):
+                break
+            self._marked_ns[node.ref, bit] = now_ns
+            self._expiries.append((now_ns + self._ttl_ns, node, bit))
+            node.marked |= bit
+            marked += 1
+        return marked
+
+    def _within_rate(self, ref: int, now_ns: int) -> bool:
+        started_ns, count = self._windows.get(ref, (now_ns, 0))
+        if now_ns - started_ns >= self._window_ns:
+            started_ns, count = now_ns, 0
+        if count >= self._per_window_max:
+            return False
+        self._windows[ref] = (started_ns, count + 1)
+        return True
+
+    def expire(self, now_ns: int) -> list[Node]:
+        """Lift the marks whose time is over; return the nodes that changed."""
+        changed = []
+        while self._expiries and self._expiries[0][0] <= now_ns:
+            _, node, bit = self._expiries.popleft()
+            marked_ns = self._marked_ns.get((node.ref, bit))
+            if marked_ns is None or marked_ns + self._ttl_ns > now_ns:
+                continue  # forgotten, or renewed since
+            del self._marked_ns[node.ref, bit]
+            node.marked &= ~bit
+            changed.append(node)
+        return changed
+
+    def forget(self, node: Node) -> None:
+        """Drop what is known of a node that leaves the table."""
+        self._windows.pop(node.ref, None)
+        for key in [key for key in self._marked_ns if key[0] == node.ref]:
+            del self._marked_ns[key]
+        node.marked = 0
