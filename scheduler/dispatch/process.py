@@ -1,0 +1,158 @@
+"""The dispatcher process: gives the core its records, its clock and its memory.
+
+A plain epoll loop, because there is nothing to wait for but pipes: read all there is, let the
+core work, write each gateway's records at once. No thread, no lock, no other I/O.
+"""
+
+import contextlib
+import os
+import select
+import time
+
+import structlog
+
+from scheduler.dispatch.core import Dispatcher
+from scheduler.dispatch.counts import NAMES
+from scheduler.dispatch.tables import Tables
+from scheduler.errors import ChannelClosed, ChannelCorrupt, ChannelFull
+from scheduler.ipc.boot import BootSpec, read_boot
+from scheduler.ipc.channel import Channel
+from scheduler.ipc.control import Control, Link, Ready
+from scheduler.ipc.runtime import Pulse, enter_child, freeze_heap
+from scheduler.memory.histogram import Histogram
+from scheduler.memory.layout import DISPATCHER_ROW
+from scheduler.memory.segment import Segment
+from scheduler.protocol.records import ToDispatcher
+
+log = structlog.get_logger(__name__)
+
+TURN_SECONDS_MAX = 0.02
+"""Longest sleep; deadlines are met this exactly."""
+
+QUEUE_BYTES_MAX = 64 << 20
+"""Unread records at which a gateway is taken for dead. It is stuck for seconds by then, and the
+supervisor is about to replace it."""
+
+
+class DispatcherProcess:
+    """The loop around the core."""
+
+    def __init__(self, boot: BootSpec) -> None:
+        self._control = Control(boot.control_fd)
+        segment = Segment.attach(boot.segment_fd, writable=True)
+        views = segment.views
+        self._counters = views.counters("dispatcher_counters", 0)
+        self._pulse = Pulse(views, DISPATCHER_ROW, boot.config.observability.path_warn_ms)
+        self._core = Dispatcher(
+            boot.config,
+            Tables(views.column, views.scores()),
+            boot.dimensions.gateways,
+            record_queue_ns=Histogram(views, "dispatcher_latency", "queue_ns", 0).record,
+            record_attempt_ns=Histogram(views, "dispatcher_latency", "attempt_ns", 0).record,
+        )
+        for name in NAMES:  # totals go on counting where an earlier dispatcher stopped
+            setattr(self._core.counts, name, self._counters.get(name))
+        if boot.incarnation > 0:
+            self._core.start_recovery(time.monotonic_ns())
+        self._epoll = select.epoll()
+        self._epoll.register(self._control.fileno(), select.EPOLLIN)
+        self._channels: dict[int, Channel[ToDispatcher]] = {}
+        self._gateway_of_fd: dict[int, int] = {}
+        self._writing: set[int] = set()
+
+    def run(self) -> None:
+        """Work until the supervisor closes the control socket."""
+        self._control.send(Ready())
+        self._pulse.mark_ready()
+        freeze_heap()
+        with contextlib.suppress(ChannelClosed):
+            while True:
+                events = self._epoll.poll(TURN_SECONDS_MAX)
+                woke_ns = time.monotonic_ns()
+                for fd, _ in events:
+                    if fd == self._control.fileno():
+                        self._obey()
+                    elif fd in self._gateway_of_fd:
+                        self._read(self._gateway_of_fd[fd])
+                self._core.tick(time.monotonic_ns())
+                self._write_all()
+                self._publish()
+                self._pulse.turn(woke_ns, time.monotonic_ns())
+
+    def _obey(self) -> None:
+        """Take the supervisor's messages; raise ChannelClosed when it wants us to end."""
+        for message, fds in self._control.receive():
+            if isinstance(message, Link):
+                self._attach(message.index, *fds)
+            else:
+                for fd in fds:
+                    os.close(fd)
+
+    def _attach(self, gateway: int, read_fd: int, write_fd: int) -> None:
+        """Use new pipes to a gateway: the one at the other end of the old ones is gone."""
+        if gateway in self._channels:
+            self._lose(gateway)
+        self._channels[gateway] = Channel(
+            read_fd, write_fd, ToDispatcher, queue_bytes_max=QUEUE_BYTES_MAX
+        )
+        self._gateway_of_fd[read_fd] = gateway
+        self._epoll.register(read_fd, select.EPOLLIN)
+
+    def _read(self, gateway: int) -> None:
+        try:
+            records = self._channels[gateway].receive()
+        except (ChannelClosed, ChannelCorrupt) as error:
+            log.warning("gateway is gone", gateway=gateway, error=str(error))
+            self._lose(gateway)
+            return
+        now_ns = time.monotonic_ns()
+        receive = self._core.receive
+        for record in records:
+            receive(gateway, record, now_ns)
+        self._core.counts.records_total += len(records)
+
+    def _write_all(self) -> None:
+        for gateway, records in enumerate(self._core.outbox):
+            if records or gateway in self._writing:
+                self._write(gateway)
+
+    def _write(self, gateway: int) -> None:
+        channel = self._channels.get(gateway)
+        records = self._core.outbox[gateway]
+        if channel is None:
+            records.clear()  # its nodes and jobs are gone; nobody is there to be told
+            return
+        try:
+            for record in records:
+                channel.queue(record)
+            done = channel.flush()
+        except (ChannelClosed, ChannelFull) as error:
+            log.warning("gateway is gone", gateway=gateway, error=str(error))
+            self._lose(gateway)
+            return
+        records.clear()
+        if done:
+            self._writing.discard(gateway)
+        else:  # tried again each turn; a gateway that stays behind meets the bound
+            self._writing.add(gateway)
+
+    def _lose(self, gateway: int) -> None:
+        channel = self._channels.pop(gateway)
+        del self._gateway_of_fd[channel.read_fd]
+        self._epoll.unregister(channel.read_fd)
+        self._writing.discard(gateway)
+        channel.close()
+        self._core.lose_gateway(gateway, time.monotonic_ns())
+
+    def _publish(self) -> None:
+        self._core.counts.turns_total += 1
+        self._core.update_gauges()
+        for name in NAMES:
+            self._counters.set(name, getattr(self._core.counts, name))
+
+
+def main(boot_fd: int) -> None:
+    """Run the dispatcher described by the boot document at `boot_fd`."""
+    boot = read_boot(boot_fd)
+    enter_child(boot)
+    DispatcherProcess(boot).run()

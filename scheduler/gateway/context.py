@@ -1,0 +1,41 @@
+"""What all parts of one gateway share."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from scheduler.config import Config
+from scheduler.memory.histogram import Histogram
+from scheduler.memory.views import Counters, Views
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class GatewayContext:
+    """Settings, counters and clocks of one gateway process."""
+
+    config: Config
+    index: int
+    gateways: int
+    incarnation: int
+    epoch: str
+    loop: asyncio.AbstractEventLoop
+    views: Views
+    counters: Counters
+    dispatch_latency: Histogram
+    end_to_end_latency: Histogram
+    draining: bool = False
+    """Set once, at shutdown: no new sessions, nodes or jobs."""
+
+    @property
+    def now_ns(self) -> int:
+        """Monotonic time, the same clock in all processes of the machine."""
+        return time.monotonic_ns()
+
+    @property
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch, for what people and peers read."""
+        return time.time_ns() // 1_000_000

@@ -1,0 +1,199 @@
+"""One gateway: its sessions and nodes, and the way of records to them."""
+
+from scheduler.gateway.connection import Connection
+from scheduler.gateway.context import GatewayContext
+from scheduler.gateway.jobs import JobDesk
+from scheduler.gateway.link import DispatcherLink
+from scheduler.gateway.node import NodePeer
+from scheduler.gateway.node_usage import NodeUsage
+from scheduler.gateway.payloads import Payloads
+from scheduler.gateway.results import ResultShelf
+from scheduler.gateway.session import SessionPeer
+from scheduler.gateway.session_rows import SessionRows
+from scheduler.protocol.records import (
+    AnnounceDone,
+    Assign,
+    CancelAttempt,
+    ClaimPairing,
+    Discard,
+    DrainRequested,
+    NodeAccepted,
+    NodeRefused,
+    NodeStatusChanged,
+    PairingAnswer,
+    PairingOffered,
+)
+
+
+class Gateway:
+    """Makes a peer for each socket and hands each record to the peer it is for."""
+
+    def __init__(self, context: GatewayContext, link: DispatcherLink, payloads: Payloads) -> None:
+        self._context = context
+        self._link = link
+        self._results = ResultShelf(context.index, payloads)
+        self._desk = JobDesk(context, link, payloads, self._results)
+        self._rows = SessionRows(context)
+        self._usage = NodeUsage(context.views)
+        self._sessions: set[SessionPeer] = set()
+        self._nodes: dict[int, NodePeer] = {}
+        self._nodes_by_ref: dict[int, NodePeer] = {}
+        self._claims: dict[int, SessionPeer] = {}
+        self._numbers = 0
+        link.route(
+            {
+                Assign: self._assign,
+                CancelAttempt: self._cancel_attempt,
+                Discard: self._discard,
+                NodeAccepted: self._node_accepted,
+                NodeRefused: self._node_refused,
+                NodeStatusChanged: self._node_status_changed,
+                DrainRequested: self._drain_requested,
+                PairingOffered: self._pairing_offered,
+                PairingAnswer: self._pairing_answer,
+            }
+        )
+
+    # --- sockets -------------------------------------------------------------------------
+
+    def new_session(self, connection: Connection) -> SessionPeer:
+        """Return the peer of a socket opened at /ws/session."""
+        session = SessionPeer(
+            self._context,
+            self._desk,
+            self._rows,
+            connection,
+            self._claim_code,
+            self._sessions.discard,
+        )
+        self._sessions.add(session)
+        return session
+
+    def new_node(self, connection: Connection) -> NodePeer:
+        """Return the peer of a socket opened at /ws/node."""
+        self._numbers += 1
+        node = NodePeer(
+            self._context,
+            self._link,
+            self._desk,
+            self._results,
+            self._usage,
+            connection,
+            self._numbers,
+            self._note_node,
+            self._forget_node,
+        )
+        self._nodes[node.conn] = node
+        self._context.counters.set("nodes", len(self._nodes))
+        return node
+
+    def _note_node(self, node: NodePeer, ref: int) -> None:
+        self._nodes_by_ref[ref] = node
+
+    def _forget_node(self, node: NodePeer) -> None:
+        del self._nodes[node.conn]
+        self._context.counters.set("nodes", len(self._nodes))
+        for ref in [ref for ref, peer in self._nodes_by_ref.items() if peer is node]:
+            del self._nodes_by_ref[ref]
+
+    def _claim_code(self, session: SessionPeer, code: str, address: str) -> None:
+        self._numbers += 1
+        self._claims[self._numbers] = session
+        self._link.send(ClaimPairing(self._numbers, code, address))
+
+    # --- records -------------------------------------------------------------------------
+
+    def _assign(self, record: Assign) -> None:
+        node = self._nodes_by_ref.get(record.node)
+        if node is None:
+            return  # its socket closed meanwhile; the dispatcher has been told
+        head = self._desk.head_of(record)
+        if head is None and record.payload is None:
+            return  # the job was given up meanwhile; so has the dispatcher
+        node.assign(record, head)
+        self._desk.assigned(record)
+
+    def _cancel_attempt(self, record: CancelAttempt) -> None:
+        self._results.discard(record.job, record.attempt)
+        node = self._nodes_by_ref.get(record.node)
+        if node is not None:
+            node.cancel(record)
+
+    def _discard(self, record: Discard) -> None:
+        self._results.discard(record.job, record.attempt)
+
+    def _node_accepted(self, record: NodeAccepted) -> None:
+        node = self._nodes.get(record.conn)
+        if node is not None:
+            node.accepted(record)
+
+    def _node_refused(self, record: NodeRefused) -> None:
+        node = self._nodes.get(record.conn)
+        if node is not None:
+            node.refused(record)
+
+    def _node_status_changed(self, record: NodeStatusChanged) -> None:
+        node = self._nodes_by_ref.get(record.node)
+        if node is not None:
+            node.status_changed(record)
+
+    def _drain_requested(self, record: DrainRequested) -> None:
+        node = self._nodes_by_ref.get(record.node)
+        if node is not None:
+            node.drain_requested(record)
+
+    def _pairing_offered(self, record: PairingOffered) -> None:
+        node = self._nodes_by_ref.get(record.node)
+        if node is not None:
+            node.pairing_offered(record)
+
+    def _pairing_answer(self, record: PairingAnswer) -> None:
+        session = self._claims.pop(record.conn, None)
+        if session is not None:
+            session.pairing_answered(record)
+
+    # --- dispatchers that come and go ----------------------------------------------------
+
+    def announce(self) -> None:
+        """Tell a dispatcher that has just been linked everything it must know."""
+        for node in self._nodes.values():
+            record = node.announcement()
+            if record is not None:
+                self._link.send(record)
+        for job in self._desk.announcements():
+            self._link.send(job)
+        self._link.send(AnnounceDone())
+        for result in self._results.records():
+            self._link.send(result)
+        claims, self._claims = self._claims, {}
+        for session in claims.values():
+            session.claim_again()
+
+    # --- time ----------------------------------------------------------------------------
+
+    def sweep(self) -> None:
+        """Free what others are done with; call it several times a second."""
+        self._results.sweep(self._context.now_ns)
+
+    # --- shutting down -------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Take nothing new; close each session once its jobs are finished."""
+        self._context.draining = True
+        for session in list(self._sessions):
+            session.drain()
+
+    @property
+    def has_sessions(self) -> bool:
+        """Whether any session's socket is open."""
+        return bool(self._sessions)
+
+    def close_sessions(self) -> None:
+        """Close the sessions that are left."""
+        for session in list(self._sessions):
+            session.shut_down()
+
+    def close_nodes(self) -> None:
+        """Close the nodes' sockets: other gateways' jobs need them until the very end."""
+        for node in list(self._nodes.values()):
+            node.shut_down()

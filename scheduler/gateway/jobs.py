@@ -1,0 +1,268 @@
+"""The jobs accepted by this gateway: it answers for each until one terminal outcome.
+
+accepted = completed + failed + cancelled + live holds for the counters after every call.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from scheduler.errors import ArenaFull, PeerError
+from scheduler.gateway.context import GatewayContext
+from scheduler.gateway.lease import LeaseKey
+from scheduler.gateway.link import DispatcherLink
+from scheduler.gateway.payloads import Payloads
+from scheduler.gateway.results import ResultShelf
+from scheduler.gateway.splice import ResultTail
+from scheduler.protocol.codes import ErrorCode
+from scheduler.protocol.ids import NO_NODE, job_key_base, wire_job_id
+from scheduler.protocol.records import (
+    Announce,
+    ArenaRef,
+    Assign,
+    CancelJob,
+    Deliver,
+    Dispatched,
+    Failed,
+    PartialText,
+    Submit,
+)
+
+RETRY_AFTER_MS = 500
+"""Told with SERVER_BUSY where this gateway is what is busy."""
+
+_RESULT_LOST = "the result was lost inside the server"
+
+
+class JobOwner(Protocol):
+    """The session that a job belongs to."""
+
+    def job_dispatched(self, job: "Job") -> None:
+        """The first attempt was sent to `job.node`."""
+
+    def job_partial(self, job: "Job", message: bytes) -> None:
+        """There is recognised text, a PartialBody as JSON."""
+
+    def job_completed(self, job: "Job", tail: ResultTail) -> None:
+        """The job ended with a result."""
+
+    def job_failed(self, job: "Job", failed: Failed) -> None:
+        """The job ended without one."""
+
+
+class Job:
+    """An unfinished job."""
+
+    __slots__ = (
+        "accepted_ns",
+        "attempt",
+        "avoid",
+        "head",
+        "key",
+        "lease_key",
+        "node",
+        "owner",
+        "paired",
+        "payload",
+        "requirement",
+        "trace_id",
+        "utterance_index",
+        "wire_id",
+    )
+
+    def __init__(
+        self,
+        owner: JobOwner,
+        key: int,
+        wire_id: str,
+        utterance_index: int,
+        trace_id: str,
+        requirement: int,
+        paired: int,
+        avoid: int,
+    ) -> None:
+        self.owner = owner
+        self.key = key
+        self.wire_id = wire_id
+        self.utterance_index = utterance_index
+        self.trace_id = trace_id
+        self.requirement = requirement
+        self.paired = paired
+        self.avoid = avoid
+        self.lease_key: LeaseKey | None = None
+        self.accepted_ns = 0
+        self.attempt = 0
+        """The last attempt that this gateway was told of."""
+        self.node = NO_NODE
+        self.head: bytes | None = None
+        """The `job_assign` but for its attempt, or None where it lies at `payload`."""
+        self.payload: ArenaRef | None = None
+
+
+class JobDesk:
+    """All unfinished jobs of this gateway."""
+
+    def __init__(
+        self,
+        context: GatewayContext,
+        link: DispatcherLink,
+        payloads: Payloads,
+        results: ResultShelf,
+    ) -> None:
+        self._context = context
+        self._counters = context.counters
+        self._link = link
+        self._payloads = payloads
+        self._results = results
+        self._jobs: dict[int, Job] = {}
+        self._next_key = job_key_base(context.index, context.incarnation)
+        link.route(
+            {
+                Dispatched: self._dispatched,
+                Deliver: self._deliver,
+                Failed: self._failed,
+                PartialText: self._partial,
+            }
+        )
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def draft(
+        self,
+        owner: JobOwner,
+        utterance_index: int,
+        trace_id: str,
+        requirement: int,
+        *,
+        paired: int,
+        avoid: int,
+    ) -> Job:
+        """Return a job with its ids, not yet accepted."""
+        self._next_key += 1
+        return Job(
+            owner,
+            self._next_key,
+            wire_job_id(self._context.epoch, self._next_key),
+            utterance_index,
+            trace_id,
+            requirement,
+            paired,
+            avoid,
+        )
+
+    def accept(self, job: Job, head: bytes) -> None:
+        """Take the job on and submit it; `head` is its `job_assign` but for the attempt.
+
+        Raises PeerError SERVER_BUSY; then nothing was accepted.
+        """
+        if self._link.is_busy:
+            raise _busy("the dispatcher is behind")
+        if self._payloads.shared:
+            try:
+                job.payload = self._payloads.put(head)
+            except ArenaFull:
+                raise _busy("the payload memory is full (limits.arena_bytes)") from None
+        else:
+            job.head = head
+        job.accepted_ns = self._context.now_ns
+        self._jobs[job.key] = job
+        self._counters.add("jobs_accepted_total")
+        self._counters.set("jobs_live", len(self._jobs))
+        self._link.send(Submit(job.key, job.requirement, job.paired, job.avoid, job.payload))
+
+    def cancel(self, job: Job, reason: str) -> None:
+        """Give up an unfinished job; its owner hears no more of it."""
+        self._end(job, "jobs_cancelled_total")
+        self._link.send(CancelJob(job.key, reason))
+
+    def head_of(self, record: Assign) -> bytes | None:
+        """Return the `job_assign` for an assignment, None where the job is over."""
+        if record.payload is not None:
+            return self._payloads.fetch(record.payload)
+        job = self._jobs.get(record.job)
+        if job is None:
+            return None
+        return job.head if job.payload is None else self._payloads.fetch(job.payload)
+
+    def assigned(self, record: Assign) -> None:
+        """Note that a job of this gateway went to a node of this gateway."""
+        job = self._jobs.get(record.job)
+        if job is not None:
+            self._went_to_node(job, record.attempt, record.node)
+
+    def _dispatched(self, record: Dispatched) -> None:
+        job = self._jobs.get(record.job)
+        if job is not None:
+            self._went_to_node(job, record.attempt, record.node)
+
+    def _went_to_node(self, job: Job, attempt: int, node: int) -> None:
+        first = job.attempt == 0
+        job.attempt = attempt
+        job.node = node
+        if first:
+            self._context.dispatch_latency.record(self._context.now_ns - job.accepted_ns)
+            job.owner.job_dispatched(job)
+
+    def partial(self, key: int, message: bytes) -> None:
+        """Pass recognised text of a job of this gateway to its session."""
+        job = self._jobs.get(key)
+        if job is not None:
+            self._counters.add("partials_total")
+            job.owner.job_partial(job, message)
+
+    def _partial(self, record: PartialText) -> None:
+        self.partial(record.job, record.message)
+
+    def _deliver(self, record: Deliver) -> None:
+        tail = self._collect(record)
+        job = self._jobs.get(record.job)
+        if job is None:
+            return
+        if tail is None:
+            self._failed(Failed(job.key, ErrorCode.INTERNAL_ERROR, _RESULT_LOST, 0, {}, b""))
+            return
+        self._end(job, "jobs_completed_total")
+        self._context.end_to_end_latency.record(self._context.now_ns - job.accepted_ns)
+        job.owner.job_completed(job, tail)
+
+    def _collect(self, record: Deliver) -> ResultTail | None:
+        """Take the result from where it lies, also where nobody wants it any more."""
+        if record.payload is None:
+            return self._results.take(record.job, record.attempt)
+        payload = self._payloads.fetch(record.payload)
+        self._payloads.release(record.payload)
+        return ResultTail.decode(payload) if payload else None
+
+    def _failed(self, record: Failed) -> None:
+        job = self._jobs.get(record.job)
+        if job is not None:
+            self._end(job, "jobs_failed_total")
+            job.owner.job_failed(job, record)
+
+    def _end(self, job: Job, outcome: str) -> None:
+        del self._jobs[job.key]
+        if job.payload is not None:
+            self._payloads.free(job.payload.block)
+        self._counters.add(outcome)
+        self._counters.set("jobs_live", len(self._jobs))
+
+    def announcements(self) -> Iterator[Announce]:
+        """Yield all unfinished jobs, for a new dispatcher."""
+        for job in self._jobs.values():
+            yield Announce(
+                job.key,
+                job.requirement,
+                job.paired,
+                job.avoid,
+                job.payload,
+                job.attempt,
+                job.node,
+            )
+
+
+def _busy(why: str) -> PeerError:
+    return PeerError(
+        ErrorCode.SERVER_BUSY,
+        f"{why}; try again in {RETRY_AFTER_MS} ms",
+        {"retry_after_ms": RETRY_AFTER_MS},
+    )

@@ -1,0 +1,38 @@
+"""Encodes what is sent to sessions and nodes, and decodes what they send."""
+
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import UNSET
+from msgspec.json import Decoder
+
+from scheduler.errors import PeerError
+from scheduler.protocol.codes import ErrorCode
+from scheduler.protocol.session import ErrorMessage
+
+Message = TypeVar("Message")
+
+encode = msgspec.json.Encoder().encode
+
+SHUTTING_DOWN = "the server is shutting down; reconnect in a moment"
+
+
+def decode(decoder: Decoder[Message], text: bytes) -> Message:
+    """Decode a peer's message; raise PeerError INVALID_MESSAGE that says what is wrong with it."""
+    try:
+        return decoder.decode(text)
+    except msgspec.ValidationError as error:
+        raise PeerError(ErrorCode.INVALID_MESSAGE, str(error)) from None
+    # Deep nesting raises RecursionError, bad characters inside a string UnicodeDecodeError.
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise PeerError(ErrorCode.INVALID_MESSAGE, f"not a JSON message: {error}") from None
+
+
+def error_message(code: str, message: str, details: dict[str, Any] | None = None) -> bytes:
+    """Return an `error`."""
+    return encode(ErrorMessage(code, message, details if details is not None else UNSET))
+
+
+def error_of(error: PeerError) -> bytes:
+    """Return the `error` that answers a refused message."""
+    return error_message(error.code, error.message, error.details)

@@ -1,0 +1,439 @@
+"""One node's socket: protocol.md's "Nodes", message by message.
+
+    new ──node_register──► registering ──NodeAccepted──► registered
+    registered ──socket closed, or the dispatcher gives it up──► gone
+
+The node's status is the dispatcher's decision; this end judges heartbeats and passes messages.
+"""
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from msgspec import UNSET
+
+from scheduler.errors import ArenaFull, PeerError
+from scheduler.gateway.connection import Connection
+from scheduler.gateway.context import GatewayContext
+from scheduler.gateway.health import HealthMonitor, ready_services
+from scheduler.gateway.jobs import JobDesk
+from scheduler.gateway.link import DispatcherLink
+from scheduler.gateway.messages import SHUTTING_DOWN, decode, encode, error_message, error_of
+from scheduler.gateway.node_usage import NodeUsage
+from scheduler.gateway.registration import check_registration, registration
+from scheduler.gateway.results import ResultShelf
+from scheduler.gateway.splice import build_result_tail, with_attempt
+from scheduler.gateway.utterances import PartialBody
+from scheduler.protocol.codes import ErrorCode
+from scheduler.protocol.ids import NO_NODE, gateway_of, parse_wire_job_id, wire_job_id
+from scheduler.protocol.node import (
+    CapabilityState,
+    Command,
+    InstalledService,
+    JobCancel,
+    JobResult,
+    NodeAsrPartial,
+    NodeControl,
+    NodeError,
+    NodeHeartbeat,
+    NodeMessage,
+    NodeRegister,
+    NodeRegisterAck,
+    NodeStatus,
+    PairingCode,
+    RequestPairingCode,
+    node_decoder,
+)
+from scheduler.protocol.records import (
+    ERROR_BYTES_MAX,
+    PARTIAL_BYTES_MAX,
+    Assign,
+    CancelAttempt,
+    DrainRequested,
+    Failure,
+    NodeAccepted,
+    NodeGone,
+    NodeHealth,
+    NodeRefused,
+    NodeServices,
+    NodeStatusChanged,
+    OfferPairing,
+    PairingOffered,
+    Partial,
+    RegisterNode,
+    RunningAttempt,
+)
+from scheduler.protocol.status import Status
+
+log = structlog.get_logger(__name__)
+
+_RECENT_ATTEMPTS_MAX = 256
+"""Ended attempts remembered, to tell a late result from a forged one."""
+
+_EARLY_MESSAGES_MAX = 16
+"""Messages kept between node_register and its ack."""
+
+_CODE_DRAWS_MAX = 10
+_SERVICE_RESTART = 1012
+_INTERNAL_ERROR = 1011
+
+
+class NodePeer:
+    """A node, from its socket's opening to its closing."""
+
+    def __init__(
+        self,
+        context: GatewayContext,
+        link: DispatcherLink,
+        desk: JobDesk,
+        results: ResultShelf,
+        usage: NodeUsage,
+        connection: Connection,
+        conn: int,
+        on_accepted: Callable[["NodePeer", int], None],
+        on_closed: Callable[["NodePeer"], None],
+    ) -> None:
+        """`conn` is this gateway's number for the socket."""
+        self.conn = conn
+        self.ref = NO_NODE
+        self._context = context
+        self._link = link
+        self._desk = desk
+        self._results = results
+        self._usage = usage
+        self._connection = connection
+        self._tell_accepted = on_accepted
+        self._tell_closed = on_closed
+        self._register: NodeRegister | None = None
+        self._node_id = ""
+        self._status = Status.REGISTERING
+        self._health = HealthMonitor(context.config.scheduler.node_health)
+        self._services: list[InstalledService] = []
+        self._state: CapabilityState | None = None
+        self._attempts: dict[int, int] = {}
+        self._recent: OrderedDict[tuple[int, int], None] = OrderedDict()
+        self._early: list[NodeMessage] = []
+        self._code_draws = 0
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            NodeRegister: self._refuse_register,
+            NodeHeartbeat: self._heartbeat,
+            JobResult: self._job_result,
+            NodeAsrPartial: self._partial,
+            NodeError: self._node_error,
+            RequestPairingCode: self._request_pairing_code,
+        }
+
+    # --- what the connection calls -------------------------------------------------------
+
+    def on_text(self, message: bytes) -> None:
+        """Take one text message."""
+        try:
+            self._take(decode(node_decoder, message))
+        except PeerError as error:
+            self._refuse(error)
+
+    def on_binary(self, message: bytes) -> None:  # noqa: ARG002 - refused unread
+        """Refuse a binary message: nodes have none."""
+        self._refuse(PeerError(ErrorCode.INVALID_MESSAGE, "nodes send text messages only"))
+
+    def on_closed(self) -> None:
+        """The socket is gone: its jobs fail over."""
+        if self.ref != NO_NODE:
+            self._link.send(NodeGone(self.ref, "the node's connection closed"))
+        self._tell_closed(self)
+
+    def _refuse(self, error: PeerError) -> None:
+        self._context.counters.add("messages_refused_total")
+        self._connection.send(error_of(error))
+
+    def _take(self, message: NodeMessage) -> None:
+        if self.ref == NO_NODE:
+            self._before_membership(message)
+            return
+        node_id = getattr(message, "node_id", None)
+        if node_id is not None and node_id != self._node_id and type(message) is not NodeRegister:
+            raise PeerError(
+                ErrorCode.INVALID_MESSAGE,
+                "node_id is not this connection's; use the one of node_register_ack",
+            )
+        self._handlers[type(message)](message)
+
+    def _before_membership(self, message: NodeMessage) -> None:
+        if self._register is None:
+            if not isinstance(message, NodeRegister):
+                raise PeerError(ErrorCode.INVALID_MESSAGE, "send node_register first")
+            self._start(message)
+        elif len(self._early) < _EARLY_MESSAGES_MAX:
+            self._early.append(message)  # nodes that know their id don't all wait for the ack
+        else:
+            raise PeerError(ErrorCode.INVALID_MESSAGE, "wait for node_register_ack")
+
+    # --- joining -------------------------------------------------------------------------
+
+    def _start(self, message: NodeRegister) -> None:
+        if self._context.draining:
+            raise PeerError(ErrorCode.SERVER_SHUTDOWN, SHUTTING_DOWN)
+        check_registration(message, require_gpu=self._context.config.scheduler.require_gpu)
+        self._register = message
+        self._node_id = message.node_id or f"node-{secrets.token_hex(6).upper()}"
+        self._services = message.installed_services or []
+        self._state = message.capability_state
+        self._link.send(self._registration())
+
+    def _registration(self) -> RegisterNode:
+        assert self._register is not None
+        return registration(
+            self._register,
+            self.conn,
+            self._node_id,
+            self._context.config.scheduler.max_concurrent_jobs_per_node,
+            installed=self._installed(),
+            ready=sorted(ready_services(self._installed(), self._state)),
+        )
+
+    def _installed(self) -> list[str]:
+        return sorted({service.service_id for service in self._services})
+
+    def announcement(self) -> RegisterNode | None:
+        """Return what a new dispatcher must know of this node; None before it registered."""
+        if self._register is None:
+            return None
+        record = self._registration()
+        if self.ref != NO_NODE:
+            record.status = self._status
+            record.running = [
+                *(RunningAttempt(job, attempt) for job, attempt in self._attempts.items()),
+                *self._results.attempts_of(self.ref),
+            ]
+        return record
+
+    def accepted(self, record: NodeAccepted) -> None:
+        """The node has a row in the table."""
+        again = self.ref != NO_NODE
+        self.ref = record.node
+        self._tell_accepted(self, record.node)
+        if again:  # a new dispatcher took it over; the node need not know
+            return
+        self._usage.start(record.node, self._context.now_ns)
+        self._connection.mark_identified()
+        ack = NodeRegisterAck(self._node_id, "node registered", Status.REGISTERING.wire)
+        self._connection.send(encode(ack))
+        early, self._early = self._early, []
+        for message in early:
+            try:
+                self._take(message)
+            except PeerError as error:
+                self._refuse(error)
+
+    def refused(self, record: NodeRefused) -> None:
+        """The node may not join; it may try again on the same socket."""
+        if self.ref != NO_NODE:  # it was a member, until a new dispatcher saw it otherwise
+            self.ref = NO_NODE
+            self._connection.close(_INTERNAL_ERROR, "registration lost; register again")
+            return
+        self._register = None
+        self._early.clear()
+        self._connection.send(error_message(record.code, record.message))
+
+    def _refuse_register(self, _: NodeRegister) -> None:
+        raise PeerError(
+            ErrorCode.INVALID_MESSAGE, "the node is registered; use a new connection for another"
+        )
+
+    # --- health and services -------------------------------------------------------------
+
+    def _heartbeat(self, message: NodeHeartbeat) -> None:
+        counters = self._context.counters
+        counters.add("heartbeats_total")
+        self._follow_services(message)
+        self._usage.write(
+            self.ref, message.resource_usage, len(self._attempts), self._context.now_ns
+        )
+        verdict = self._health.heartbeat(message.resource_usage, self._installed(), self._state)
+        if not verdict.healthy:
+            counters.add("heartbeats_unhealthy_total")
+        if verdict.signal is not None:
+            self._link.send(NodeHealth(self.ref, verdict.signal == "fit", verdict.reason))
+
+    def _follow_services(self, message: NodeHeartbeat) -> None:
+        services, state = self._services, self._state
+        if message.installed_services is not None:
+            self._services = message.installed_services
+        if message.capability_state is not None:
+            self._state = message.capability_state
+        if self._services != services or self._state != state:
+            installed = self._installed()
+            ready = sorted(ready_services(installed, self._state))
+            self._link.send(NodeServices(self.ref, installed, ready))
+
+    def status_changed(self, record: NodeStatusChanged) -> None:
+        """Pass on what the dispatcher decided; an offline node is cut off."""
+        self._status = Status(record.status)
+        self._health.status_changed(self._status)
+        status = NodeStatus(
+            self._node_id,
+            self._status.wire,
+            self._context.now_ms // 1000,
+            reason=record.reason or UNSET,
+        )
+        self._connection.send(encode(status))
+        if self._status == Status.OFFLINE:
+            # The dispatcher knows; a NodeGone for this socket could hit the node's next one.
+            self.ref = NO_NODE
+            self._connection.close(_INTERNAL_ERROR, record.reason)
+
+    def drain_requested(self, record: DrainRequested) -> None:
+        """Pass on an operator's command."""
+        command: Command = "drain" if record.command == "drain" else "resume"
+        self._connection.send(encode(NodeControl(command, record.reason or UNSET)))
+
+    def _node_error(self, message: NodeError) -> None:
+        self._context.counters.add("node_errors_total")
+        log.warning("node error", node_id=self._node_id, code=message.code, text=message.message)
+
+    # --- jobs ----------------------------------------------------------------------------
+
+    def assign(self, record: Assign, head: bytes | None) -> None:
+        """Send a job, or say at once that it can't be sent."""
+        if head is None:
+            failure = b'{"code":"INTERNAL_ERROR","message":"the job was lost inside the server"}'
+            self._link.send(
+                Failure(
+                    record.job,
+                    record.attempt,
+                    self.ref,
+                    ErrorCode.INTERNAL_ERROR,
+                    "",
+                    failure,
+                )
+            )
+            return
+        self._attempts[record.job] = record.attempt
+        self._connection.send_parts(with_attempt(head, record.attempt))
+
+    def cancel(self, record: CancelAttempt) -> None:
+        """Tell the node to stop, if it still works on that attempt."""
+        if self._attempts.get(record.job) != record.attempt:
+            return
+        self._end_attempt(record.job)
+        wire_id = wire_job_id(self._context.epoch, record.job)
+        self._connection.send(encode(JobCancel(wire_id, reason=record.reason)))
+
+    def _end_attempt(self, job: int) -> None:
+        attempt = self._attempts.pop(job)
+        self._recent[job, attempt] = None
+        if len(self._recent) > _RECENT_ATTEMPTS_MAX:
+            self._recent.popitem(last=False)
+
+    def _held(self, job_id: str, attempt: int) -> int | None:
+        """Return the job if this node holds that attempt; count the result away otherwise."""
+        job = parse_wire_job_id(self._context.epoch, job_id)
+        if job is not None and self._attempts.get(job) == attempt:
+            return job
+        late = job is not None and (job in self._attempts or (job, attempt) in self._recent)
+        self._context.counters.add("results_stale_total" if late else "results_spoofed_total")
+        return None
+
+    def _job_result(self, message: JobResult) -> None:
+        job = self._held(message.job_id, message.attempt_id)
+        if job is None:
+            return
+        self._end_attempt(job)
+        if not message.success:
+            self._fail(job, message)
+            return
+        try:
+            tail = build_result_tail(message)
+            record = self._results.keep(
+                job, message.attempt_id, self.ref, tail, self._context.now_ns
+            )
+        except PeerError as error:
+            self._link.send(self._failure(job, message.attempt_id, error.code, error.message))
+            raise
+        except ArenaFull:
+            text = "no room for the result (limits.arena_bytes)"
+            self._link.send(self._failure(job, message.attempt_id, ErrorCode.SERVER_BUSY, text))
+            return
+        self._link.send(record)
+
+    def _failure(self, job: int, attempt: int, code: str, text: str) -> Failure:
+        error = encode({"code": code, "message": text})
+        return Failure(job, attempt, self.ref, code, "", error)
+
+    def _fail(self, job: int, message: JobResult) -> None:
+        error = message.error
+        if error is None:
+            self._link.send(
+                self._failure(
+                    job,
+                    message.attempt_id,
+                    ErrorCode.INTERNAL_ERROR,
+                    "the node failed the job and gave no reason",
+                )
+            )
+            return
+        body = encode(error)
+        if len(body) > ERROR_BYTES_MAX:
+            body = encode({"code": error.code, "message": error.message[:1000]})
+        self._link.send(
+            Failure(
+                job,
+                message.attempt_id,
+                self.ref,
+                error.code,
+                _missing_service(error.details),
+                body,
+            )
+        )
+
+    def _partial(self, message: NodeAsrPartial) -> None:
+        job = parse_wire_job_id(self._context.epoch, message.job_id)
+        if job is None or job not in self._attempts:
+            return  # late: the attempt was cancelled, or has ended
+        body = encode(PartialBody(message.text, message.is_final))
+        if len(body) > PARTIAL_BYTES_MAX:
+            raise PeerError(
+                ErrorCode.MESSAGE_TOO_LARGE,
+                f"asr_partial.text is longer than {PARTIAL_BYTES_MAX} bytes",
+            )
+        if gateway_of(job) == self._context.index:
+            self._desk.partial(job, body)
+        else:
+            self._link.send(Partial(job, self.ref, body))
+
+    # --- pairing -------------------------------------------------------------------------
+
+    def _request_pairing_code(self, _: RequestPairingCode) -> None:
+        self._code_draws = 0
+        self._draw_code()
+
+    def _draw_code(self) -> None:
+        self._code_draws += 1
+        self._link.send(OfferPairing(self.ref, f"{secrets.randbelow(10**6):06}"))
+
+    def pairing_offered(self, record: PairingOffered) -> None:
+        """Hand the code to the node, or draw another where it is taken."""
+        if record.accepted:
+            seconds = round(self._context.config.pairing.code_ttl_seconds)
+            self._connection.send(encode(PairingCode(record.code, seconds)))
+        elif self._code_draws < _CODE_DRAWS_MAX:
+            self._draw_code()
+        else:
+            text = "no pairing code is free; try again later"
+            self._connection.send(error_message(ErrorCode.SERVER_BUSY, text))
+
+    def shut_down(self) -> None:
+        """Close with 1012."""
+        self._connection.close(_SERVICE_RESTART, "service restart")
+
+
+def _missing_service(details: Any) -> str:
+    """Return the service that a MODEL_NOT_AVAILABLE names, "" where it names none."""
+    if not isinstance(details, dict):
+        return ""
+    for name in ("service_id", "model_id"):
+        if isinstance(details.get(name), str):
+            return str(details[name])[:64]
+    return ""

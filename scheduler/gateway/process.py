@@ -1,0 +1,180 @@
+"""The gateway process: sockets, pipes, timers, and an orderly end."""
+
+import asyncio
+import os
+import socket
+
+import structlog
+import uvloop
+
+from scheduler.errors import ChannelClosed
+from scheduler.gateway.connection import ConnectionSettings, HttpResponse, Listener, Route
+from scheduler.gateway.context import GatewayContext
+from scheduler.gateway.gateway import Gateway
+from scheduler.gateway.link import DispatcherLink
+from scheduler.gateway.payloads import Payloads
+from scheduler.gateway.public_stats import PublicStats
+from scheduler.ipc.boot import BootSpec, read_boot
+from scheduler.ipc.control import Control, Drain, Drained, Link, Ready
+from scheduler.ipc.runtime import BEAT_INTERVAL_MS, Pulse, enter_child, freeze_heap
+from scheduler.memory.arena import Arena, ArenaReader
+from scheduler.memory.histogram import Histogram
+from scheduler.memory.rings import ReleaseRings
+from scheduler.memory.segment import Segment
+from scheduler.memory.views import Counters, Views
+
+log = structlog.get_logger(__name__)
+
+LINK_WAIT_SECONDS = 10.0
+"""A gateway without a dispatcher for so long gives up, and the supervisor starts it anew."""
+
+_SWEEP_SECONDS = 0.1
+_DRAIN_POLL_SECONDS = 0.02
+_GOODBYE_SECONDS = 1.0
+"""For the closing handshakes of nodes at the very end."""
+
+_GAUGES = ("connections", "sessions", "nodes", "jobs_live", "arena_used_bytes")
+
+
+class GatewayProcess:
+    """Everything of one gateway that has to do with the machine."""
+
+    def __init__(self, boot: BootSpec, loop: asyncio.AbstractEventLoop) -> None:
+        self._boot = boot
+        self._loop = loop
+        self._control = Control(boot.control_fd)
+        views = Segment.attach(boot.segment_fd, writable=True).views
+        counters = views.counters("gateway_counters", boot.index)
+        _take_over(counters)
+        self._context = GatewayContext(
+            config=boot.config,
+            index=boot.index,
+            gateways=boot.dimensions.gateways,
+            incarnation=boot.incarnation,
+            epoch=boot.epoch,
+            loop=loop,
+            views=views,
+            counters=counters,
+            dispatch_latency=Histogram(views, "gateway_latency", "dispatch_ns", boot.index),
+            end_to_end_latency=Histogram(views, "gateway_latency", "end_to_end_ns", boot.index),
+        )
+        self._pulse = Pulse(views, boot.child.row, boot.config.observability.path_warn_ms)
+        self._link = DispatcherLink(loop, self._wait_for_link)
+        self._link_timer: asyncio.TimerHandle | None = None
+        self._gateway = Gateway(self._context, self._link, _payloads(boot, views, counters))
+        self._listener = Listener(
+            loop,
+            ConnectionSettings.of(boot.config),
+            routes=[
+                Route("/ws/session", self._gateway.new_session),
+                Route("/ws/node", self._gateway.new_node),
+            ],
+            responders={"/health": lambda: HttpResponse(200, "text/plain", b"OK")},
+            counters=counters,
+        )
+        self._ended = asyncio.Event()
+        self._draining: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Serve until the supervisor closes the control socket."""
+        self._loop.add_reader(self._control.fileno(), self._obey)
+        self._wait_for_link()
+        if self._boot.config.server.public_stats:
+            stats = PublicStats(self._boot.config.snapshot_path)
+            self._listener.respond("/api/v1/stats", stats.respond)
+        servers = [
+            await self._loop.create_server(
+                self._listener.new_connection, sock=socket.socket(fileno=fd), backlog=4096
+            )
+            for fd in self._boot.public_fds
+        ]
+        self._servers = servers
+        self._beat()
+        self._sweep()
+        freeze_heap()
+        self._control.send(Ready())
+        self._pulse.mark_ready()
+        await self._ended.wait()
+        self._stop_accepting()
+        self._gateway.close_sessions()
+        self._gateway.close_nodes()
+        await self._listener.wait_closed(_GOODBYE_SECONDS)
+
+    def _obey(self) -> None:
+        try:
+            messages = self._control.receive()
+        except ChannelClosed:
+            self._loop.remove_reader(self._control.fileno())
+            self._ended.set()
+            return
+        for message, fds in messages:
+            if isinstance(message, Link):
+                self._attach(*fds)
+                continue
+            for fd in fds:
+                os.close(fd)
+            if isinstance(message, Drain):
+                self._draining = self._loop.create_task(self._drain(message.deadline_seconds))
+
+    def _attach(self, read_fd: int, write_fd: int) -> None:
+        if self._link_timer is not None:
+            self._link_timer.cancel()
+            self._link_timer = None
+        self._link.attach(read_fd, write_fd)
+        self._gateway.announce()
+
+    def _wait_for_link(self) -> None:
+        if self._link_timer is None:
+            self._link_timer = self._loop.call_later(LINK_WAIT_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        log.error("no dispatcher", waited_seconds=LINK_WAIT_SECONDS)
+        os._exit(1)
+
+    async def _drain(self, deadline_seconds: float) -> None:
+        self._stop_accepting()
+        self._gateway.drain()
+        deadline = self._loop.time() + deadline_seconds
+        while self._gateway.has_sessions and self._loop.time() < deadline:
+            await asyncio.sleep(_DRAIN_POLL_SECONDS)
+        self._gateway.close_sessions()
+        self._control.send(Drained())
+
+    def _stop_accepting(self) -> None:
+        for server in self._servers:
+            server.close()
+
+    def _beat(self) -> None:
+        self._pulse.beat(self._context.now_ns)
+        self._loop.call_later(BEAT_INTERVAL_MS / 1000, self._beat)
+
+    def _sweep(self) -> None:
+        self._gateway.sweep()
+        self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+
+def _take_over(counters: Counters) -> None:
+    """Settle what a gateway before this one left: its jobs died with it."""
+    counters.add("jobs_cancelled_total", counters.get("jobs_live"))
+    for gauge in _GAUGES:
+        counters.set(gauge, 0)
+
+
+def _payloads(boot: BootSpec, views: Views, counters: Counters) -> Payloads:
+    return Payloads(
+        Arena(boot.arena_fds[boot.index], boot.index, boot.incarnation),
+        [ArenaReader(fd) for fd in boot.arena_fds],
+        ReleaseRings(views, boot.dimensions.gateways, boot.index),
+        counters,
+    )
+
+
+async def _serve(boot: BootSpec) -> None:
+    await GatewayProcess(boot, asyncio.get_running_loop()).run()
+
+
+def main(boot_fd: int) -> None:
+    """Run the gateway described by the boot document at `boot_fd`."""
+    boot = read_boot(boot_fd)
+    enter_child(boot)
+    uvloop.run(_serve(boot))

@@ -1,0 +1,89 @@
+"""Results of nodes connected here, kept until the job's gateway has them.
+
+A result for a job of this gateway stays here and is taken when the dispatcher says Deliver. One
+for another gateway's job lies in the arena until that gateway releases it. Whatever a dispatcher
+has not settled when it dies is told to the next one.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from scheduler.gateway.payloads import Payloads
+from scheduler.gateway.splice import ResultTail
+from scheduler.protocol.ids import gateway_of
+from scheduler.protocol.records import ArenaRef, Result, RunningAttempt
+
+KEPT_NS_MAX = 180_000_000_000
+"""A result that nobody released by then belongs to a gateway that died meanwhile."""
+
+AttemptKey = tuple[int, int]
+"""(job, attempt)"""
+
+
+@dataclass(slots=True)
+class _Kept:
+    node: int
+    kept_ns: int
+    tail: ResultTail | None
+    ref: ArenaRef | None
+
+
+class ResultShelf:
+    """Results without an acknowledgement, oldest first."""
+
+    def __init__(self, gateway: int, payloads: Payloads) -> None:
+        self._gateway = gateway
+        self._payloads = payloads
+        self._kept: dict[AttemptKey, _Kept] = {}
+        self._by_block: dict[int, AttemptKey] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def keep(self, job: int, attempt: int, node: int, tail: ResultTail, now_ns: int) -> Result:
+        """Keep a result; return the record that tells of it. Raises ArenaFull."""
+        key = (job, attempt)
+        if gateway_of(job) == self._gateway:
+            self._kept[key] = _Kept(node, now_ns, tail, None)
+            return Result(job, attempt, node)
+        ref = self._payloads.put(*tail.encode())
+        self._kept[key] = _Kept(node, now_ns, None, ref)
+        self._by_block[ref.block] = key
+        return Result(job, attempt, node, ref)
+
+    def take(self, job: int, attempt: int) -> ResultTail | None:
+        """Hand out the result of a job of this gateway."""
+        kept = self._kept.pop((job, attempt), None)
+        return kept.tail if kept is not None else None
+
+    def discard(self, job: int, attempt: int) -> None:
+        """Drop a result that counts no more."""
+        kept = self._kept.pop((job, attempt), None)
+        if kept is not None and kept.ref is not None:
+            del self._by_block[kept.ref.block]
+            self._payloads.free(kept.ref.block)
+
+    def sweep(self, now_ns: int) -> None:
+        """Free what other gateways are done with, and what nobody will ask for any more."""
+        for block in self._payloads.released():
+            key = self._by_block.get(block)
+            if key is not None:
+                self.discard(*key)
+        over = []
+        for key, kept in self._kept.items():
+            if now_ns - kept.kept_ns < KEPT_NS_MAX:
+                break
+            over.append(key)
+        for key in over:
+            self.discard(*key)
+
+    def attempts_of(self, node: int) -> Iterator[RunningAttempt]:
+        """Yield the attempts whose results of `node` are kept."""
+        for (job, attempt), kept in self._kept.items():
+            if kept.node == node:
+                yield RunningAttempt(job, attempt)
+
+    def records(self) -> Iterator[Result]:
+        """Yield the record of each kept result, to be told again."""
+        for (job, attempt), kept in self._kept.items():
+            yield Result(job, attempt, kept.node, kept.ref)
