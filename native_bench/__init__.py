@@ -1,0 +1,1 @@
+"""Benchmarks that need processes of their own; `scripts/bench` runs them."""

@@ -1,0 +1,236 @@
+"""Jobs per second of the dispatcher over real pipes, beside the bare loop, in one run.
+
+The driver plays one gateway that holds all nodes and all sessions, and answers each Assign with a
+Result at once. Driver and dispatcher share two cores with whatever else runs on the machine, so
+the figure that counts is jobs per second of the dispatcher's own CPU time, and its ratio to the
+bare loop's, the two measured in turns.
+
+The bias: one gateway, so batches are as large as they get; all nodes serve one class of jobs; no
+job fails. All of that favours the bare loop and the full dispatcher alike.
+"""
+
+import os
+import select
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import msgspec
+
+from scheduler.config import Config, LimitSettings, ServerSettings
+from scheduler.dispatch.services import distinct_classes
+from scheduler.ipc.boot import BootSpec, write_boot
+from scheduler.ipc.channel import Channel, make_pipes
+from scheduler.ipc.control import Link, make_control
+from scheduler.memory.layout import Dimensions
+from scheduler.memory.segment import Segment
+from scheduler.protocol.ids import job_key_base
+from scheduler.protocol.records import (
+    AnnounceDone,
+    Assign,
+    Deliver,
+    NodeAccepted,
+    NodeHealth,
+    RegisterNode,
+    Result,
+    Submit,
+    ToGateway,
+)
+
+CAPACITY = 4
+IN_FLIGHT_MAX = 2_000
+"""Jobs in flight: enough to keep both ends busy, few enough to fit the pipes."""
+
+BATCH = 250
+_ALL_STAGES = 0b111
+_DEADLINE_SECONDS = 60.0
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One measurement of one program at one size."""
+
+    program: str
+    nodes: int
+    jobs: int
+    cpu_seconds: float
+    wall_seconds: float
+
+    @property
+    def jobs_per_cpu_second(self) -> float:
+        """Jobs per second on one core that does nothing else."""
+        return self.jobs / self.cpu_seconds
+
+
+class Driver:
+    """The gateway at the other end of the pipes."""
+
+    def __init__(self, channel: Channel[ToGateway]) -> None:
+        self._channel = channel
+        self._epoll = select.epoll()
+        self._epoll.register(channel.read_fd, select.EPOLLIN)
+        self._next = job_key_base(0, 0)
+
+    def register(self, nodes: int, services: list[str]) -> None:
+        """Announce the nodes and make them ready."""
+        for number in range(nodes):
+            self._channel.queue(
+                RegisterNode(
+                    number, f"node-{number}", "", CAPACITY, True, services, services, 8, 16, 1, 8
+                )
+            )
+            if number % BATCH == 0:
+                self._flush()
+        self._channel.queue(AnnounceDone())
+        self._flush()
+        accepted = 0
+        while accepted < nodes:
+            for record in self._receive():
+                if isinstance(record, NodeAccepted):
+                    accepted += 1
+                    self._channel.queue(NodeHealth(record.node, True, ""))
+            self._flush()
+
+    def run(self, jobs: int) -> None:
+        """Push `jobs` jobs through; raise RuntimeError when they stop moving."""
+        submitted = delivered = 0
+        deadline = time.monotonic() + _DEADLINE_SECONDS
+        while delivered < jobs:
+            room = min(IN_FLIGHT_MAX - (submitted - delivered), jobs - submitted)
+            for _ in range(min(room, BATCH)):
+                self._next += 1
+                self._channel.queue(Submit(self._next, _ALL_STAGES))
+                submitted += 1
+            self._flush()
+            for record in self._receive():
+                kind = type(record)
+                if kind is Assign:
+                    self._channel.queue(Result(record.job, record.attempt, record.node))
+                elif kind is Deliver:
+                    delivered += 1
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{delivered} of {jobs} jobs after {_DEADLINE_SECONDS:g} s")
+
+    def _receive(self) -> list[ToGateway]:
+        self._epoll.poll(1.0)
+        return self._channel.receive()
+
+    def _flush(self) -> None:
+        while not self._channel.flush():
+            select.select([], [self._channel.write_fd], [], 1.0)
+
+
+@contextmanager
+def bare_loop(nodes: int) -> Iterator[tuple[Driver, int]]:
+    """Start the bare loop; yield its driver and its pid."""
+    ours, theirs = make_pipes()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "native_bench.bare_dispatcher", *map(str, theirs), str(nodes)],
+        pass_fds=theirs,
+    )
+    for fd in theirs:
+        os.close(fd)
+    channel: Channel[ToGateway] = Channel(*ours, ToGateway, queue_bytes_max=1 << 30)
+    try:
+        yield Driver(channel), process.pid
+    finally:
+        channel.close()
+        process.wait(10)
+
+
+@contextmanager
+def full_dispatcher(nodes: int) -> Iterator[tuple[Driver, int]]:
+    """Start the real dispatcher process with its memory; yield its driver and its pid."""
+    config = Config(
+        server=ServerSettings(host="127.0.0.1"), limits=LimitSettings(nodes_max=max(nodes, 64))
+    )
+    dimensions = Dimensions(
+        gateways=1,
+        nodes=config.limits.nodes_max,
+        sessions_per_gateway=16,
+        classes=distinct_classes(config.scheduler),
+    )
+    now_ns = time.monotonic_ns()
+    segment = Segment.create(
+        dimensions, epoch="bench", started_ms=time.time_ns() // 10**6, started_ns=now_ns
+    )
+    control, their_control = make_control()
+    boot = BootSpec(
+        role="dispatcher",
+        index=0,
+        incarnation=0,
+        epoch="bench",
+        config=config,
+        dimensions=dimensions,
+        cores=sorted(os.sched_getaffinity(0)),
+        supervisor_pid=os.getpid(),
+        control_fd=their_control.fileno(),
+        segment_fd=segment.fd,
+    )
+    boot_fd = write_boot(boot)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scheduler.dispatch", str(boot_fd)],
+        pass_fds=[boot_fd, *boot.inherited_fds],
+    )
+    os.close(boot_fd)
+    their_control.close()
+    ours, theirs = make_pipes()
+    control.send(Link("gateway", 0, 0), theirs)
+    for fd in theirs:
+        os.close(fd)
+    channel: Channel[ToGateway] = Channel(*ours, ToGateway, queue_bytes_max=1 << 30)
+    driver = Driver(channel)
+    core = config.scheduler.core_services
+    driver.register(nodes, [core.asr_service_id, core.nmt_service_id, core.tts_service_id])
+    try:
+        yield driver, process.pid
+    finally:
+        control.close()
+        channel.close()
+        process.wait(10)
+        segment.close()
+
+
+PROGRAMS = {"bare loop": bare_loop, "dispatcher": full_dispatcher}
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return the CPU time a process has used, in user and kernel mode."""
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+
+
+def measure(nodes: int, jobs: int, rounds: int) -> list[Sample]:
+    """Measure both programs `rounds` times in turns, after one round to warm up each."""
+    samples = []
+    with bare_loop(nodes) as bare, full_dispatcher(nodes) as full:
+        for round_number in range(rounds + 1):
+            for program, (driver, pid) in zip(PROGRAMS, (bare, full), strict=True):
+                cpu, wall = _cpu_seconds(pid), time.perf_counter()
+                driver.run(jobs)
+                sample = Sample(
+                    program,
+                    nodes,
+                    jobs,
+                    _cpu_seconds(pid) - cpu,
+                    time.perf_counter() - wall,
+                )
+                if round_number:
+                    samples.append(sample)
+    return samples
+
+
+def median_rate(samples: list[Sample], program: str) -> float:
+    """Return the median jobs per CPU-second of one program."""
+    return statistics.median(s.jobs_per_cpu_second for s in samples if s.program == program)
+
+
+def to_json(samples: list[Sample]) -> bytes:
+    """Return the raw samples."""
+    return msgspec.json.encode(samples)

@@ -1,0 +1,97 @@
+"""What every child process does with itself: how it starts, that it dies, how it shows life."""
+
+import ctypes
+import gc
+import os
+import signal
+import sys
+from typing import NoReturn
+
+import structlog
+
+from scheduler.errors import ChannelError
+from scheduler.ipc.boot import BOOT_FAILURE_EXIT, BootSpec
+from scheduler.ipc.control import REASON_CHARS_MAX, BootFailed, Control
+from scheduler.logs import configure_logging
+from scheduler.memory.views import Views
+
+BEAT_INTERVAL_MS = 100
+"""Time between heartbeats of a process that has nothing to do."""
+
+_PR_SET_PDEATHSIG = 1
+_WARN_INTERVAL_NS = 1_000_000_000
+
+logger = structlog.get_logger(__name__)
+
+
+def enter_child(boot: BootSpec) -> None:
+    """Make this process a child of the supervisor; call before anything else.
+
+    It dies with the supervisor, runs on its own cores, logs under its name, and leaves signals
+    from terminal or service manager to the supervisor, which decides when the child ends.
+    Raises SystemExit when the supervisor is gone already.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != boot.supervisor_pid:  # it died before prctl could tell
+        sys.exit(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.sched_setaffinity(0, boot.cores)
+    configure_logging(boot.config.observability, str(boot.child))
+
+
+def fail_boot(control: Control, reason: str) -> NoReturn:
+    """Tell the supervisor why this child can't start, and exit."""
+    try:
+        control.send(BootFailed(reason[:REASON_CHARS_MAX]))
+    except ChannelError:
+        logger.exception("boot failure not reported", reason=reason)
+    control.close()
+    sys.exit(BOOT_FAILURE_EXIT)
+
+
+def freeze_heap() -> None:
+    """Take what was made at start out of the garbage collector's sight, for shorter pauses."""
+    gc.collect()
+    gc.freeze()
+
+
+class Pulse:
+    """This process's row of `pulses`; to be called from its main loop only.
+
+    A heartbeat from any other thread would go on while the loop is stuck.
+    """
+
+    def __init__(self, views: Views, row: int, path_warn_ms: int) -> None:
+        """`row` is that of the `pulses` block; what a process before this one left is cleared."""
+        self._row = views.counters("pulses", row)
+        self._warn_ns = path_warn_ms * 1_000_000
+        self._last_ns = 0
+        self._warned_ns = 0
+        self._row.set("ready", 0)
+
+    def beat(self, now_ns: int, interval_ms: int = BEAT_INTERVAL_MS) -> None:
+        """Show life from a timer of `interval_ms`; the loop's lag is how late it fires."""
+        if self._last_ns:
+            self._took(now_ns - self._last_ns - interval_ms * 1_000_000, now_ns)
+        self._last_ns = now_ns
+        self._row.set("heartbeat_ns", now_ns)
+
+    def turn(self, woke_ns: int, now_ns: int) -> None:
+        """Show life at the end of a turn of a plain loop that began at `woke_ns`."""
+        self._took(now_ns - woke_ns, now_ns)
+        self._row.set("heartbeat_ns", now_ns)
+
+    def mark_ready(self) -> None:
+        """Show that this process serves."""
+        self._row.set("ready", 1)
+
+    def _took(self, took_ns: int, now_ns: int) -> None:
+        self._row.raise_to("loop_lag_max_ns", took_ns)
+        if took_ns > self._warn_ns:
+            self._row.add("slow_paths_total")
+            if now_ns - self._warned_ns > _WARN_INTERVAL_NS:
+                self._warned_ns = now_ns
+                logger.warning("slow loop cycle", took_ms=took_ns // 1_000_000)
