@@ -424,7 +424,9 @@ class JobFlow:
 
     def cancel_all_of(self, gateway: int, now_ns: int) -> None:
         """The gateway is gone: nobody waits for the jobs it accepted."""
-        for job in [job for job in self._jobs.values() if job.owner == gateway]:
+        own = [job for job in self._jobs.values() if job.owner == gateway]
+        # Those that wait go first, or the slots of the others would be given to them.
+        for job in sorted(own, key=lambda job: job.node is not None):
             self.cancel(gateway, CancelJob(job.key, "the session's gateway is gone"), now_ns)
 
     def rebuild(self, record: Announce, attempt: int, now_ns: int) -> Job:

@@ -54,7 +54,9 @@ class DispatcherLink:
     def attach(self, read_fd: int, write_fd: int) -> None:
         """Use new pipes, in place of those to an earlier dispatcher."""
         self.close()
-        channel = Channel(read_fd, write_fd, ToGateway, queue_bytes_max=QUEUE_BYTES_MAX)
+        channel: Channel[ToGateway] = Channel(
+            read_fd, write_fd, ToGateway, queue_bytes_max=QUEUE_BYTES_MAX
+        )
         self._channel = channel
         self._loop.add_reader(channel.read_fd, self._read)
 

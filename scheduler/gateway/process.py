@@ -3,15 +3,19 @@
 import asyncio
 import os
 import socket
+from collections.abc import Callable
+from http import HTTPStatus
 
 import structlog
 import uvloop
 
+from scheduler.config import Config
 from scheduler.errors import ChannelClosed
-from scheduler.gateway.connection import ConnectionSettings, HttpResponse, Listener, Route
 from scheduler.gateway.context import GatewayContext
 from scheduler.gateway.gateway import Gateway
+from scheduler.gateway.handshake import HttpResponse, Responder
 from scheduler.gateway.link import DispatcherLink
+from scheduler.gateway.listener import ConnectionSettings, Listener, Route
 from scheduler.gateway.payloads import Payloads
 from scheduler.gateway.public_stats import PublicStats
 from scheduler.ipc.boot import BootSpec, read_boot
@@ -27,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 LINK_WAIT_SECONDS = 10.0
 """A gateway without a dispatcher for so long gives up, and the supervisor starts it anew."""
+
+LISTEN_BACKLOG = 4_096
 
 _SWEEP_SECONDS = 0.1
 _DRAIN_POLL_SECONDS = 0.02
@@ -69,9 +75,10 @@ class GatewayProcess:
                 Route("/ws/session", self._gateway.new_session),
                 Route("/ws/node", self._gateway.new_node),
             ],
-            responders={"/health": lambda: HttpResponse(200, "text/plain", b"OK")},
+            responders=_responders(boot.config),
             counters=counters,
         )
+        self._servers: list[asyncio.Server] = []
         self._ended = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
 
@@ -79,16 +86,13 @@ class GatewayProcess:
         """Serve until the supervisor closes the control socket."""
         self._loop.add_reader(self._control.fileno(), self._obey)
         self._wait_for_link()
-        if self._boot.config.server.public_stats:
-            stats = PublicStats(self._boot.config.snapshot_path)
-            self._listener.respond("/api/v1/stats", stats.respond)
-        servers = [
-            await self._loop.create_server(
-                self._listener.new_connection, sock=socket.socket(fileno=fd), backlog=4096
+        for fd in self._boot.public_fds:
+            listener = socket.socket(fileno=fd)
+            self._servers.append(
+                await self._loop.create_server(
+                    self._listener.new_connection, sock=listener, backlog=LISTEN_BACKLOG
+                )
             )
-            for fd in self._boot.public_fds
-        ]
-        self._servers = servers
         self._beat()
         self._sweep()
         freeze_heap()
@@ -134,11 +138,14 @@ class GatewayProcess:
     async def _drain(self, deadline_seconds: float) -> None:
         self._stop_accepting()
         self._gateway.drain()
-        deadline = self._loop.time() + deadline_seconds
-        while self._gateway.has_sessions and self._loop.time() < deadline:
-            await asyncio.sleep(_DRAIN_POLL_SECONDS)
+        await self._wait_until(lambda: not self._gateway.has_sessions, deadline_seconds)
         self._gateway.close_sessions()
         self._control.send(Drained())
+
+    async def _wait_until(self, condition: Callable[[], bool], deadline_seconds: float) -> None:
+        deadline = self._loop.time() + deadline_seconds
+        while not condition() and self._loop.time() < deadline:
+            await asyncio.sleep(_DRAIN_POLL_SECONDS)
 
     def _stop_accepting(self) -> None:
         for server in self._servers:
@@ -167,6 +174,16 @@ def _payloads(boot: BootSpec, views: Views, counters: Counters) -> Payloads:
         ReleaseRings(views, boot.dimensions.gateways, boot.index),
         counters,
     )
+
+
+def _responders(config: Config) -> dict[str, Responder]:
+    """Return what the public port answers besides WebSockets."""
+    responders: dict[str, Responder] = {
+        "/health": lambda: HttpResponse(HTTPStatus.OK, "text/plain", b"OK")
+    }
+    if config.server.public_stats:
+        responders["/api/v1/stats"] = PublicStats(config.snapshot_path).respond
+    return responders
 
 
 async def _serve(boot: BootSpec) -> None:

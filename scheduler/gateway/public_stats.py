@@ -1,9 +1,10 @@
 """The snapshot on the public port, where dashboards in the field expect it."""
 
 import os
+from http import HTTPStatus
 from pathlib import Path
 
-from scheduler.gateway.connection import HttpResponse
+from scheduler.gateway.handshake import HttpResponse
 
 
 class PublicStats:
@@ -24,6 +25,8 @@ class PublicStats:
                 self._version = version
         except OSError:
             return HttpResponse(
-                503, "application/json", b'{"title":"no snapshot has been published yet"}'
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "application/json",
+                b'{"error":"no snapshot has been published yet"}',
             )
-        return HttpResponse(200, "application/json", self._body)
+        return HttpResponse(HTTPStatus.OK, "application/json", self._body)

@@ -161,6 +161,8 @@ class Channel(Generic[Inbound]):
             self._unsent[start : start + _LENGTH_BYTES] = size.to_bytes(_LENGTH_BYTES, "little")
 
     def close(self) -> None:
-        """Close both pipes."""
-        os.close(self.read_fd)
-        os.close(self.write_fd)
+        """Close both pipes; harmless when repeated."""
+        if self.read_fd >= 0:
+            os.close(self.read_fd)
+            os.close(self.write_fd)
+            self.read_fd = self.write_fd = -1

@@ -23,9 +23,9 @@ _ORDER_MIN = 8
 _INCARNATION_BITS = 40
 
 
-def create_arena(index: int, size_bytes: int) -> int:
+def create_arena(size_bytes: int) -> int:
     """Return the descriptor of a new arena of at least `size_bytes`, a power of two."""
-    return allocate(f"arena-{index}", 1 << (size_bytes - 1).bit_length())
+    return allocate("arena", 1 << (size_bytes - 1).bit_length())
 
 
 class Arena:

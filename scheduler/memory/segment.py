@@ -39,6 +39,12 @@ def allocate(name: str, size_bytes: int) -> int:
 
     `name` shows in /proc. Raises StartError where there is not enough memory.
     """
+    available = _available_bytes()
+    if size_bytes > available:  # reserving it would end in the kernel killing somebody
+        raise StartError(
+            f"{size_bytes >> 20} MiB of memory are needed for {name}, "
+            f"{available >> 20} MiB are available; lower limits.*"
+        )
     fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         os.ftruncate(fd, size_bytes)
@@ -52,6 +58,14 @@ def allocate(name: str, size_bytes: int) -> int:
             "lower limits.* or free memory"
         ) from error
     return fd
+
+
+def _available_bytes() -> int:
+    """Return what the kernel says can be had without swapping."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) << 10
+    raise StartError("/proc/meminfo has no MemAvailable; is /proc mounted?")
 
 
 class Segment:

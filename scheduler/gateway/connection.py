@@ -1,0 +1,390 @@
+"""One accepted socket of a gateway.
+
+    opening ──handshake──► open ──close(), the peer's close, a broken rule──► closing ──► lost
+       └───────────a plain request answered, a handshake refused────────────────┘
+
+Nobody is waited for without end: opening, the first message, closing and a peer that doesn't read
+have deadlines, and pings must be answered.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol as Interface
+from typing import cast
+
+import structlog
+from websockets.datastructures import Headers
+from websockets.exceptions import PayloadTooBig
+from websockets.frames import CloseCode
+from websockets.protocol import OPEN, SEND_EOF
+
+from scheduler.config import LimitSettings
+from scheduler.gateway.handshake import Accepted, Entrance, Handshake, Refused
+from scheduler.gateway.inbound import Inbound, Message, OverRate, Pong, Violation
+from scheduler.gateway.keepalive import Keepalive
+from scheduler.gateway.messages import error_message
+from scheduler.gateway.outbound import Outbound, ping_payload, short_reason
+from scheduler.protocol.codes import ErrorCode
+
+WRITE_PAUSE_BYTES = 256 << 10
+"""Unsent bytes at which a connection's messages are no longer read. Far under the mark at which
+it is cut, so that requests whose replies nobody reads stop here; and above a loaded node's jobs
+on a slow line, whose heartbeats must be read."""
+
+REFUSALS_AT_ONCE_MAX = 1_024
+"""Sockets over connections_per_gateway_max that still get their 503, or /health."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Peer(Interface):
+    """Who talks on an open connection: what a route's factory returns."""
+
+    def on_text(self, message: bytes) -> None:
+        """Take one whole text message, valid UTF-8."""
+
+    def on_binary(self, message: bytes) -> None:
+        """Take one whole binary message."""
+
+    def on_closed(self) -> None:
+        """Nothing comes or goes any more; called once, whatever the reason."""
+
+
+class Counters(Interface):
+    """Where connections count, by the names of layout.GATEWAY_COUNTERS."""
+
+    def add(self, name: str, n: int = 1, /) -> None:
+        """Add `n`, which is negative where a gauge sinks."""
+
+
+class Phase(Enum):
+    """Where a connection is in its life."""
+
+    OPENING = "opening"
+    OPEN = "open"
+    CLOSING = "closing"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConnectionContext:
+    """What all connections of a listener share."""
+
+    loop: asyncio.AbstractEventLoop
+    limits: LimitSettings
+    entrance: Entrance
+    factories: Mapping[str, Callable[["Connection"], Peer]]
+    """Makers of peers, by the path of the handshake."""
+    counters: Counters
+    keepalive: Keepalive
+    connections: set["Connection"]
+    """All sockets now open, in whatever phase."""
+
+
+class Connection(asyncio.Protocol):
+    """A socket, from being accepted to being lost."""
+
+    __slots__ = (
+        "__weakref__",
+        "_context",
+        "_flush_due",
+        "_handshake",
+        "_handshake_failed",
+        "_inbound",
+        "_outbound",
+        "_peer",
+        "_phase",
+        "_timer",
+        "_transport",
+        "_writing_paused",
+        "awaited_pong",
+        "headers",
+        "keepalive_slot",
+        "peer_address",
+    )
+
+    _transport: asyncio.Transport
+
+    def __init__(self, context: ConnectionContext) -> None:
+        self._context = context
+        self._phase = Phase.OPENING
+        self._handshake: Handshake | None = Handshake(context.entrance)
+        self._handshake_failed = True  # until it succeeds
+        self._inbound: Inbound | None = None
+        self._outbound = Outbound()
+        self._flush_due = False
+        self._writing_paused = False
+        self._peer: Peer | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.awaited_pong = -1
+        self.keepalive_slot = -1
+        self.peer_address = ""
+        """The peer's host."""
+        self.headers = Headers()
+        """Of the handshake, until `mark_identified`."""
+
+    # --- for the peer object -------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages come and go."""
+        return self._phase is Phase.OPEN
+
+    def mark_identified(self) -> None:
+        """Stop the wait for the first message: the peer has said who it is."""
+        self.headers = Headers()
+        if self._phase is Phase.OPEN:
+            self._set_deadline(None)
+
+    def send(self, message: bytes) -> None:
+        """Send one text message; dropped unless the connection is open."""
+        self.send_parts((message,))
+
+    def send_parts(self, parts: Sequence[bytes]) -> None:
+        """Send one text message given in pieces; large ones are not copied."""
+        if self._phase is not Phase.OPEN:
+            return
+        if self._outbound.unwritten_bytes > self._context.limits.write_buffer_bytes_max:
+            self._cut_slow_reader()
+            return
+        self._outbound.add_text(*parts)
+        self._schedule_flush()
+
+    def close(self, code: int, reason: str) -> None:
+        """Send what was queued, then close in good order; harmless when repeated.
+
+        What the peer sends after this is dropped. After close_timeout_seconds the socket is cut.
+        """
+        if self._phase is Phase.OPENING:
+            self.abort()
+        elif self._phase is Phase.OPEN:
+            assert self._inbound is not None
+            if self._inbound.protocol.state is OPEN:  # else the peer's close is being handled
+                self._inbound.protocol.send_close(code, short_reason(reason))
+            self._follow_protocol()
+
+    def abort(self) -> None:
+        """Cut the socket off."""
+        self._start_closing()
+        self._transport.abort()
+
+    # --- what the event loop calls -------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A socket was accepted."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        context, limits = self._context, self._context.limits
+        context.connections.add(self)
+        context.counters.add("connections")
+        if len(context.connections) > limits.connections_per_gateway_max + REFUSALS_AT_ONCE_MAX:
+            self.abort()
+            return
+        address = transport.get_extra_info("peername")
+        self.peer_address = str(address[0]) if address else ""
+        high = min(WRITE_PAUSE_BYTES, limits.write_buffer_bytes_max // 2)
+        self._transport.set_write_buffer_limits(high, high // 4)
+        self._set_deadline(limits.handshake_timeout_seconds)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+        self._context.counters.add("bytes_received_total", len(data))
+        if self._phase is Phase.OPENING:
+            data = self._open(data)
+        if self._inbound is not None and not self._inbound.protocol.eof_sent:
+            self._receive(self._inbound, data)
+
+    def eof_received(self) -> None:
+        """Nothing will come any more: send what is queued; the transport then closes itself."""
+        self._flush()
+        self._start_closing()
+
+    def pause_writing(self) -> None:
+        """The peer doesn't read what it is sent: don't take requests for more."""
+        self._writing_paused = True
+        self.awaited_pong = -1
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The peer has caught up."""
+        self._writing_paused = False
+        self.awaited_pong = -1
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - all ends are alike
+        """The socket is gone."""
+        self._phase = Phase.LOST
+        self._set_deadline(None)
+        self._outbound.clear()
+        if self._inbound is not None:
+            # Its generator refers back to it: without this the collector has to find both.
+            self._inbound.protocol.parser.close()
+            self._inbound = None
+        self._context.keepalive.remove(self)
+        self._context.connections.discard(self)
+        self._context.counters.add("connections", -1)
+        if self._handshake_failed:
+            self._context.counters.add("handshakes_failed_total")
+        self._tell_closed()
+
+    # --- keepalive -----------------------------------------------------------------------
+
+    def ping(self, tick: int) -> None:
+        """Ask for a sign of life.
+
+        A peer that is not being read from can't give one: by then it must have caught up.
+        """
+        self.awaited_pong = tick
+        if not self._writing_paused:
+            self._outbound.add_ping(ping_payload(tick))
+            self._schedule_flush()
+
+    def ping_timed_out(self) -> None:
+        """Close: the peer gave no sign of life."""
+        if self._writing_paused:
+            self._cut_slow_reader()
+        else:
+            self._fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
+
+    # --- opening -------------------------------------------------------------------------
+
+    def _open(self, data: bytes) -> bytes:
+        """Take bytes of the handshake; return those that follow it."""
+        context = self._context
+        assert self._handshake is not None
+        full = len(context.connections) > context.limits.connections_per_gateway_max
+        outcome = self._handshake.receive(data, full=full)
+        if outcome is None:
+            return b""
+        self._handshake = None
+        self._handshake_failed = isinstance(outcome, Refused)
+        self._outbound.add(outcome.reply)
+        if not isinstance(outcome, Accepted):
+            self._start_closing()
+            self._flush()
+            self._transport.write_eof()
+            return b""
+        self._phase = Phase.OPEN
+        limits = context.limits
+        self._inbound = Inbound(
+            limits.message_bytes_max, limits.messages_per_second_max, context.loop.time()
+        )
+        self.headers = outcome.headers
+        self._set_deadline(limits.first_message_timeout_seconds)
+        context.keepalive.add(self)
+        self._peer = context.factories[outcome.path](self)
+        return outcome.rest
+
+    # --- messages ------------------------------------------------------------------------
+
+    def _receive(self, inbound: Inbound, data: bytes) -> None:
+        self._flush_due = True  # below, so what is sent meanwhile schedules none
+        try:
+            for event in inbound.receive(data, self._context.loop.time()):
+                if self._phase is Phase.OPEN:
+                    self._take(event)
+        except Violation as violation:
+            self._fail(violation.code, violation.reason)
+        except Exception:
+            _log.exception("message handler failed", peer=self.peer_address)
+            self._fail(CloseCode.INTERNAL_ERROR, "internal error")
+        self._follow_protocol()
+
+    def _take(self, event: Message | Pong | OverRate) -> None:
+        assert self._peer is not None
+        if isinstance(event, Message):
+            self._context.counters.add("messages_received_total")
+            if event.is_text:
+                self._peer.on_text(event.payload)
+            else:
+                self._peer.on_binary(event.payload)
+        elif isinstance(event, Pong):
+            if event.payload == ping_payload(self.awaited_pong):
+                self.awaited_pong = -1
+        else:
+            self._context.counters.add("messages_rate_limited_total")
+            if event.tell:
+                allowed = self._context.limits.messages_per_second_max
+                text = f"slow down: {allowed} messages per second are allowed"
+                self.send(error_message(ErrorCode.RATE_LIMITED, text))
+
+    def _follow_protocol(self) -> None:
+        """Send what the protocol object wants sent; follow it out of the open phase."""
+        assert self._inbound is not None
+        protocol = self._inbound.protocol
+        if isinstance(protocol.parser_exc, PayloadTooBig):
+            allowed = self._context.limits.message_bytes_max
+            text = f"a message may have {allowed} bytes"
+            self.send(error_message(ErrorCode.MESSAGE_TOO_LARGE, text))
+        writes = protocol.data_to_send()
+        self._outbound.add(*writes)
+        if protocol.state is not OPEN:
+            self._start_closing()
+        self._flush()
+        if SEND_EOF in writes and not self._transport.is_closing():
+            self._transport.write_eof()
+
+    # --- sending -------------------------------------------------------------------------
+
+    def _schedule_flush(self) -> None:
+        if not self._flush_due:
+            self._flush_due = True
+            self._context.loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        outbound, transport = self._outbound, self._transport
+        if not outbound.unwritten_bytes:
+            return
+        if transport.is_closing():
+            outbound.clear()
+        elif transport.get_write_buffer_size() > self._context.limits.write_buffer_bytes_max:
+            self._cut_slow_reader()
+        else:
+            self._context.counters.add("messages_sent_total", outbound.messages)
+            self._context.counters.add("bytes_sent_total", outbound.unwritten_bytes)
+            outbound.write(transport)
+
+    def _cut_slow_reader(self) -> None:
+        self._context.counters.add("slow_readers_cut_total")
+        self.abort()
+
+    # --- closing -------------------------------------------------------------------------
+
+    def _fail(self, code: CloseCode, reason: str) -> None:
+        """Close and don't listen any longer."""
+        if self._phase is Phase.OPEN:
+            assert self._inbound is not None
+            self._inbound.protocol.fail(code, short_reason(reason))
+            self._follow_protocol()
+
+    def _start_closing(self) -> None:
+        if self._phase in {Phase.CLOSING, Phase.LOST}:
+            return
+        self._phase = Phase.CLOSING
+        self._set_deadline(self._context.limits.close_timeout_seconds)
+        self._context.keepalive.remove(self)
+        # Not only when the socket is gone, so that a node's jobs fail over at once; and not now,
+        # under the feet of a peer that is just calling `close` or `send`.
+        self._context.loop.call_soon(self._tell_closed)
+
+    def _tell_closed(self) -> None:
+        peer, self._peer = self._peer, None
+        if peer is not None:
+            peer.on_closed()
+
+    def _set_deadline(self, seconds: float | None) -> None:
+        """There is one at a time: the phases follow each other."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if seconds is not None:
+            self._timer = self._context.loop.call_later(seconds, self._expire)
+
+    def _expire(self) -> None:
+        if self._phase is Phase.OPEN:
+            self.close(CloseCode.POLICY_VIOLATION, "no session_init or node_register in time")
+        else:
+            self.abort()

@@ -1,0 +1,40 @@
+"""Runs a command-line tool for one job: bounded in time, killed with the job."""
+
+import asyncio
+from collections.abc import Sequence
+from subprocess import DEVNULL, PIPE
+
+from scheduler.errors import SchedulerError
+
+_STDERR_CHARS_MAX = 200
+
+
+class CommandError(SchedulerError):
+    """The tool failed; the text has its last words."""
+
+
+async def run_command(argv: Sequence[str], text: str, timeout_seconds: float) -> bytes:
+    """Feed `text` to a tool's input and return its output.
+
+    Raises CommandError, and TimeoutError past `timeout_seconds`. The tool never outlives the call.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *argv, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True
+    )
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            output, errors = await process.communicate(text.encode())
+    finally:
+        await _end(process)
+    if process.returncode != 0:
+        last_words = errors.decode(errors="replace").strip()[-_STDERR_CHARS_MAX:]
+        raise CommandError(f"{argv[0]} ended with {process.returncode}: {last_words}")
+    return output
+
+
+async def output_of(argv: Sequence[str], timeout_seconds: float = 10.0) -> str | None:
+    """Return what a tool prints, or None where it is not installed or fails."""
+    try:
+        return (await run_command(argv, "", timeout_seconds)).decode(errors="replace")
+    except (FileNotFoundError, CommandError, TimeoutError):
+        return None

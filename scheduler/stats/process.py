@@ -1,0 +1,128 @@
+"""The stats process: reads memory, publishes snapshots, answers operators."""
+
+import asyncio
+import contextlib
+import socket
+import time
+from pathlib import Path
+
+import uvloop
+from aiohttp import web
+
+from scheduler.config import Config
+from scheduler.errors import ChannelClosed
+from scheduler.ipc.boot import BootSpec, read_boot
+from scheduler.ipc.control import Control, Ready
+from scheduler.ipc.runtime import BEAT_INTERVAL_MS, Pulse, enter_child, freeze_heap
+from scheduler.memory.layout import STATS_ROW
+from scheduler.memory.segment import Segment
+from scheduler.stats.catalog import EmptyCatalogue, FileCatalogue, ServiceCatalogue
+from scheduler.stats.health import HealthReader, missing_processes
+from scheduler.stats.http import make_app
+from scheduler.stats.publisher import Publisher
+from scheduler.stats.reading import MemoryReader
+from scheduler.stats.store import FileStore, MemoryStore
+
+STALE_REFRESHES = 3
+"""A snapshot that missed so many refreshes makes the scheduler not ready."""
+
+_SAVE_SECONDS = 1.0
+"""For the first snapshot file; a slower disk doesn't keep operators out."""
+
+_GOODBYE_SECONDS = 1.0
+"""For requests that are being answered at the end."""
+
+
+class StatsProcess:
+    """Everything of the stats process that has to do with the machine."""
+
+    def __init__(self, boot: BootSpec, loop: asyncio.AbstractEventLoop) -> None:
+        config = boot.config
+        self._boot = boot
+        self._loop = loop
+        self._control = Control(boot.control_fd)
+        # Two mappings: a mistake in what reads for operators must not be able to write what
+        # others work with. The writable one serves this process's own heartbeat alone.
+        self._pulse = Pulse(
+            Segment.attach(boot.segment_fd, writable=True).views,
+            STATS_ROW,
+            config.observability.path_warn_ms,
+        )
+        views = Segment.attach(boot.segment_fd, writable=False).views
+        self._health = HealthReader(views, boot.dimensions.gateways)
+        self._served = MemoryStore()
+        self._publisher = Publisher(
+            config,
+            MemoryReader(views),
+            self._health,
+            _catalogue(config),
+            served=self._served,
+            saved=FileStore(config.snapshot_path),
+            source=f"{boot.epoch}-{boot.incarnation}",
+        )
+        self._refresh_seconds = config.stats.refresh_seconds
+        self._ended = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until the supervisor closes the control socket."""
+        self._loop.add_reader(self._control.fileno(), self._obey)
+        self._beat()
+        self._publisher.publish()
+        await self._publisher.wait_saved(_SAVE_SECONDS)
+        runner = web.AppRunner(
+            make_app(self._served, self._missing),
+            access_log=None,
+            shutdown_timeout=_GOODBYE_SECONDS,
+        )
+        await runner.setup()
+        for fd in self._boot.ops_fds:
+            await web.SockSite(runner, socket.socket(fileno=fd)).start()
+        freeze_heap()
+        self._pulse.mark_ready()
+        with contextlib.suppress(ChannelClosed):  # then `_obey` ends this process
+            self._control.send(Ready())
+        await self._refresh_until_end()
+        await runner.cleanup()
+
+    async def _refresh_until_end(self) -> None:
+        while True:
+            try:
+                await asyncio.wait_for(self._ended.wait(), self._refresh_seconds)
+            except TimeoutError:
+                self._publisher.publish()
+            else:
+                return
+
+    def _missing(self) -> list[str]:
+        missing = missing_processes(self._health.read(time.monotonic_ns()))
+        age_seconds = self._publisher.age_ns() / 1e9
+        if age_seconds >= STALE_REFRESHES * self._refresh_seconds:
+            missing.append(f"snapshot: {age_seconds:.1f} s old")
+        return missing
+
+    def _obey(self) -> None:
+        try:
+            self._control.receive()  # nothing is asked of this process but its end
+        except ChannelClosed:
+            self._loop.remove_reader(self._control.fileno())
+            self._ended.set()
+
+    def _beat(self) -> None:
+        self._pulse.beat(time.monotonic_ns())
+        self._loop.call_later(BEAT_INTERVAL_MS / 1000, self._beat)
+
+
+def _catalogue(config: Config) -> ServiceCatalogue:
+    folder = config.model_hub.storage_path
+    return FileCatalogue(Path(folder)) if folder else EmptyCatalogue()
+
+
+async def _serve(boot: BootSpec) -> None:
+    await StatsProcess(boot, asyncio.get_running_loop()).run()
+
+
+def main(boot_fd: int) -> None:
+    """Run the stats process described by the boot document at `boot_fd`."""
+    boot = read_boot(boot_fd)
+    enter_child(boot)
+    uvloop.run(_serve(boot))

@@ -1,0 +1,115 @@
+"""The runtime folder: one instance at a time, and what tools need to find it.
+
+    supervisor.pid   who holds the folder
+    endpoints.json   addresses, once all processes serve
+    memory           link to the shared memory segment, for read-only tools
+
+All three go at exit. After a kill -9 they stay, and the next start replaces them. The lock is on
+the folder itself: a lock file could not be removed without a race for the one after it.
+"""
+
+import fcntl
+import os
+import stat
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from scheduler.errors import StartError
+
+_PID_NAME = "supervisor.pid"
+_ENDPOINTS_NAME = "endpoints.json"
+_MEMORY_NAME = "memory"
+
+
+class Endpoints(Struct, frozen=True):
+    """Where a running scheduler answers, as host:port."""
+
+    public: str
+    operations: str
+    pid: int
+
+
+class RuntimeDir:
+    """The folder, locked for this process until `close`."""
+
+    def __init__(self, path: Path) -> None:
+        """Make the folder (mode 0700) where it doesn't exist, and lock it.
+
+        Raises StartError when it isn't safely ours or another instance holds it.
+        """
+        self.path = path
+        try:
+            _make(path)
+            self._lock_fd = _lock(path)
+            self._forget()
+            (path / _PID_NAME).write_text(f"{os.getpid()}\n")
+        except OSError as error:
+            raise StartError(
+                f"can't use the runtime folder {path}: {error.strerror}; "
+                "set runtime_dir to a folder that this user may make and write to"
+            ) from error
+
+    def publish_memory(self, fd: int) -> None:
+        """Let tools find the segment; the link opens only for this user, and while we run."""
+        (self.path / _MEMORY_NAME).symlink_to(f"/proc/{os.getpid()}/fd/{fd}")
+
+    def publish_endpoints(self, endpoints: Endpoints) -> None:
+        """Write the addresses at one stroke, so that who finds the file can read it."""
+        draft = self.path / f"{_ENDPOINTS_NAME}.new"
+        draft.write_bytes(msgspec.json.encode(endpoints))
+        draft.replace(self.path / _ENDPOINTS_NAME)
+
+    def close(self) -> None:
+        """Remove what was published and let the next instance in."""
+        self._forget()
+        os.close(self._lock_fd)
+
+    def _forget(self) -> None:
+        for name in (_PID_NAME, _ENDPOINTS_NAME, f"{_ENDPOINTS_NAME}.new", _MEMORY_NAME):
+            (self.path / name).unlink(missing_ok=True)
+
+
+def read_endpoints(path: Path) -> Endpoints | None:
+    """Return the addresses of the instance in the runtime folder `path`, None where none serves."""
+    try:
+        data = (path / _ENDPOINTS_NAME).read_bytes()
+    except FileNotFoundError:
+        return None
+    return msgspec.json.decode(data, type=Endpoints)
+
+
+def _make(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
+    found = path.lstat()
+    if stat.S_ISLNK(found.st_mode):
+        raise StartError(f"{path} is a link; set runtime_dir to the folder itself")
+    if found.st_uid != os.getuid():
+        raise StartError(
+            f"{path} belongs to user {found.st_uid}, this is user {os.getuid()}; "
+            "set runtime_dir to a folder of this user's own"
+        )
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise StartError(f"others may write to {path}; run `chmod go-w {path}` or set runtime_dir")
+
+
+def _lock(path: Path) -> int:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise StartError(
+            f"another instance runs in {path} (pid {_holder(path)}); stop it, or set runtime_dir "
+            "to another folder"
+        ) from None
+    return fd
+
+
+def _holder(path: Path) -> str:
+    try:
+        return (path / _PID_NAME).read_text().strip()
+    except FileNotFoundError:  # between its lock and its file, or on its way out
+        return "unknown"

@@ -1,0 +1,376 @@
+"""The supervisor: a plain loop over signals, control sockets and the ends of processes.
+
+It decides nothing (policy.py does) and does no job work. What it makes once — sockets, memory —
+outlives every child; what it makes per child — control socket, pipes — goes with the child.
+"""
+
+import os
+import resource
+import secrets
+import selectors
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+
+import msgspec
+import structlog
+
+from scheduler.config import Config
+from scheduler.dispatch.services import distinct_classes
+from scheduler.errors import ChannelError
+from scheduler.ipc.boot import BootSpec, ChildId
+from scheduler.ipc.control import BootFailed, Drain, Drained, Ready
+from scheduler.ipc.runtime import Pulse
+from scheduler.logs import configure_logging
+from scheduler.memory.arena import create_arena
+from scheduler.memory.layout import SUPERVISOR_ROW, Dimensions
+from scheduler.memory.segment import Segment, check_machine
+from scheduler.supervisor import sockets
+from scheduler.supervisor.children import (
+    COMMANDS,
+    Child,
+    Commands,
+    allowed_cores,
+    cores_of,
+    exit_status,
+    link,
+)
+from scheduler.supervisor.policy import (
+    SECOND_NS,
+    Announce,
+    BecameDrained,
+    BecameReady,
+    BootRefused,
+    Decision,
+    Event,
+    Exit,
+    Exited,
+    Kill,
+    Limits,
+    Looked,
+    Policy,
+    Restart,
+    Signalled,
+    StartDrain,
+    Started,
+    Stop,
+)
+from scheduler.supervisor.runtime_dir import Endpoints, RuntimeDir
+
+LOOK_INTERVAL_NS = SECOND_NS // 4
+"""Time between looks at the children's heartbeats and at deadlines."""
+
+UNUSED_ARENA_BYTES = 64 << 10
+"""Payloads never leave a gateway that is alone."""
+
+logger = structlog.get_logger(__name__)
+
+
+def run(
+    config: Config,
+    *,
+    commands: Commands = COMMANDS,
+    limits: Limits | None = None,
+    on_ready: Callable[[Endpoints], None] | None = None,
+) -> int:
+    """Run the scheduler until a signal or a failure ends it; return the exit code.
+
+    0: stopped by SIGTERM or SIGINT; 128 + signal: signalled again while draining; 70: children
+    kept dying; 78: a child can't start. Raises StartError when this process can't start. Call it
+    from the main thread. `on_ready` is called once, when all children serve.
+    """
+    configure_logging(config.observability, "supervisor")
+    with ExitStack() as stack:
+        signals_fd = stack.enter_context(_queued_signals())
+        supervisor = Supervisor(config, commands, limits or Limits(), on_ready, stack)
+        return supervisor.run(signals_fd)
+
+
+class Supervisor:
+    """All children and everything they share."""
+
+    def __init__(
+        self,
+        config: Config,
+        commands: Commands,
+        limits: Limits,
+        on_ready: Callable[[Endpoints], None] | None,
+        stack: ExitStack,
+    ) -> None:
+        """Make what outlives the children; `stack` releases it. Raises StartError."""
+        # Resolved once: a process pinned to one core would count only that one.
+        gateways = config.gateways_total
+        self._config = msgspec.structs.replace(config, gateways=gateways)
+        self._commands = commands
+        self._on_ready = on_ready
+        self._ids = [ChildId("dispatcher"), ChildId("stats")]
+        self._ids += [ChildId("gateway", index) for index in range(gateways)]
+        self._policy = Policy(
+            limits,
+            children_total=len(self._ids),
+            drain_ns=int(config.drain_seconds * SECOND_NS),
+        )
+        self._children: dict[ChildId, Child] = {}
+        self._restarts = dict.fromkeys(self._ids, -1)
+        self._exit_code: int | None = None
+        self._look_ns = 0
+        self._selector = stack.enter_context(selectors.DefaultSelector())
+
+        check_machine()
+        self._runtime = RuntimeDir(config.runtime_path)
+        stack.callback(self._runtime.close)
+        self._listen(stack)
+        self._make_memory(stack)
+        self._pin()
+        _raise_open_files()
+        stack.callback(self._kill_all)
+
+    def run(self, signals_fd: int) -> int:
+        """Start the children and serve; return the exit code."""
+        self._selector.register(
+            signals_fd, selectors.EVENT_READ, partial(self._on_signals, signals_fd)
+        )
+        for child_id in self._ids:
+            self._start(child_id)
+        while self._exit_code is None:
+            self._turn()
+        logger.info("ended", exit_code=self._exit_code)
+        return self._exit_code
+
+    # --- what outlives the children -----------------------------------------------------
+
+    def _listen(self, stack: ExitStack) -> None:
+        server = self._config.server
+        self._public = sockets.listen(
+            server.host, server.port, host_key="server.host", port_key="server.port"
+        )
+        stack.callback(sockets.close_all, self._public)
+        self._operations = sockets.listen(
+            server.ops_host, server.ops_port, host_key="server.ops_host", port_key="server.ops_port"
+        )
+        stack.callback(sockets.close_all, self._operations)
+
+    def _make_memory(self, stack: ExitStack) -> None:
+        limits, gateways = self._config.limits, self._config.gateways
+        self._epoch = secrets.token_hex(4)
+        self._dimensions = Dimensions(
+            gateways=gateways,
+            nodes=limits.nodes_max,
+            sessions_per_gateway=limits.sessions_per_gateway_max,
+            classes=distinct_classes(self._config.scheduler),
+        )
+        self._segment = Segment.create(
+            self._dimensions,
+            epoch=self._epoch,
+            started_ms=time.time_ns() // 1_000_000,
+            started_ns=time.monotonic_ns(),
+        )
+        stack.callback(self._segment.close)
+        self._arena_fds: list[int] = []
+        for _ in range(gateways):
+            fd = create_arena(limits.arena_bytes if gateways > 1 else UNUSED_ARENA_BYTES)
+            stack.callback(os.close, fd)
+            self._arena_fds.append(fd)
+        self._runtime.publish_memory(self._segment.fd)
+        views = self._segment.views
+        self._heartbeats = views.column("pulses", "heartbeat_ns")
+        self._pulse = Pulse(views, SUPERVISOR_ROW, self._config.observability.path_warn_ms)
+        self._show_process(SUPERVISOR_ROW, os.getpid(), 0)
+
+    def _pin(self) -> None:
+        self._cores = os.sched_getaffinity(0)
+        affinity = self._config.cpu_affinity
+        os.sched_setaffinity(0, allowed_cores("supervisor", affinity.supervisor, self._cores))
+
+    # --- children -----------------------------------------------------------------------
+
+    def _start(self, child_id: ChildId) -> None:
+        self._restarts[child_id] += 1
+        if child_id.role == "dispatcher":
+            self._segment.views.counters("header", 0).add("generation")
+        child = Child(self._commands[child_id.role], self._boot_spec(child_id))
+        self._children[child_id] = child
+        self._selector.register(
+            child.control, selectors.EVENT_READ, partial(self._on_control, child)
+        )
+        self._selector.register(child.pidfd, selectors.EVENT_READ, partial(self._on_exit, child))
+        self._show_process(child_id.row, child.process.pid, child.incarnation)
+        logger.info("child started", child=str(child_id), child_pid=child.process.pid)
+        self._feed(Started(child_id))
+        self._link(child)
+
+    def _boot_spec(self, child_id: ChildId) -> BootSpec:
+        gateway, stats = child_id.role == "gateway", child_id.role == "stats"
+        return BootSpec(
+            role=child_id.role,
+            index=child_id.index,
+            incarnation=self._restarts[child_id],
+            epoch=self._epoch,
+            config=self._config,
+            dimensions=self._dimensions,
+            cores=cores_of(child_id, self._config.cpu_affinity, self._cores),
+            supervisor_pid=os.getpid(),
+            control_fd=-1,
+            segment_fd=self._segment.fd,
+            arena_fds=self._arena_fds if gateway else [],
+            public_fds=[listener.fileno() for listener in self._public] if gateway else [],
+            ops_fds=[listener.fileno() for listener in self._operations] if stats else [],
+        )
+
+    def _link(self, child: Child) -> None:
+        """Give the child pipes to those of its peers that run; the others are given theirs."""
+        if child.id.role == "gateway":
+            dispatcher = self._children.get(ChildId("dispatcher"))
+            if dispatcher is not None:
+                link(child, dispatcher)
+        elif child.id.role == "dispatcher":
+            for peer in self._children.values():
+                if peer.id.role == "gateway":
+                    link(peer, child)
+
+    def _show_process(self, row: int, pid: int, restarts: int) -> None:
+        shown = self._segment.views.counters("processes", row)
+        shown.set("restarts", restarts)
+        shown.set("started_ns", time.monotonic_ns())
+        shown.set("pid", pid)
+
+    def _kill_all(self) -> None:
+        for child in self._children.values():
+            child.process.kill()
+            child.reap()
+
+    # --- events -------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        wait_ns = max(0, self._look_ns - time.monotonic_ns())
+        ready = self._selector.select(wait_ns / SECOND_NS)
+        woke_ns = time.monotonic_ns()
+        for key, _ in ready:
+            key.data()
+        if woke_ns >= self._look_ns:
+            self._look_ns = woke_ns + LOOK_INTERVAL_NS
+            self._feed(Looked({i: int(self._heartbeats[i.row]) for i in self._children}))
+        self._pulse.turn(woke_ns, time.monotonic_ns())
+
+    def _on_signals(self, signals_fd: int) -> None:
+        for number in os.read(signals_fd, 64):
+            logger.info("signal received", signal=signal.Signals(number).name)
+            self._feed(Signalled(number))
+
+    def _on_control(self, child: Child) -> None:
+        if not child.connected:  # hung up since select returned
+            return
+        try:
+            messages = child.control.receive()
+        except ChannelError as error:
+            logger.warning("control socket lost", child=str(child.id), reason=str(error))
+            self._hang_up(child)
+            return
+        for message, _ in messages:
+            match message:
+                case Ready():
+                    self._feed(BecameReady(child.id))
+                case Drained():
+                    self._feed(BecameDrained(child.id))
+                case BootFailed(reason):
+                    logger.error("child can't start", child=str(child.id), reason=reason)
+                    self._feed(BootRefused(child.id, reason))
+
+    def _on_exit(self, child: Child) -> None:
+        self._on_control(child)  # its last words may say why
+        self._selector.unregister(child.pidfd)
+        self._hang_up(child)
+        del self._children[child.id]
+        code = child.reap()
+        self._segment.views.counters("processes", child.id.row).set("pid", 0)
+        log = logger.info if code == 0 else logger.warning
+        log(
+            "child ended",
+            child=str(child.id),
+            child_pid=child.process.pid,
+            status=exit_status(code),
+        )
+        self._feed(Exited(child.id, code))
+
+    def _hang_up(self, child: Child) -> None:
+        if child.connected:
+            self._selector.unregister(child.control)
+            child.hang_up()
+
+    # --- decisions ----------------------------------------------------------------------
+
+    def _feed(self, event: Event) -> None:
+        for decision in self._policy.feed(time.monotonic_ns(), event):
+            self._carry_out(decision)
+
+    def _carry_out(self, decision: Decision) -> None:
+        match decision:
+            case Announce():
+                self._announce()
+            case Restart(child_id):
+                self._start(child_id)
+            case Kill(child_id, reason):
+                logger.warning("child killed", child=str(child_id), reason=reason)
+                self._children[child_id].process.kill()
+            case StartDrain():
+                self._start_drain()
+            case Stop(reason, failed):
+                log = logger.error if failed else logger.info
+                log("stopping", reason=reason)
+                for child in self._children.values():
+                    self._hang_up(child)
+            case Exit(code):
+                self._exit_code = code
+
+    def _start_drain(self) -> None:
+        seconds = self._config.drain_seconds
+        logger.info("draining; signal again to stop at once", seconds=seconds)
+        # Once the gateways have closed theirs, new connections are refused instead of left waiting.
+        sockets.close_all(self._public)
+        for child in self._children.values():
+            if child.id.role == "gateway":
+                child.send(Drain(seconds))
+
+    def _announce(self) -> None:
+        endpoints = Endpoints(
+            public=sockets.shown_address(self._public[0]),
+            operations=sockets.shown_address(self._operations[0]),
+            pid=os.getpid(),
+        )
+        self._runtime.publish_endpoints(endpoints)
+        self._pulse.mark_ready()
+        logger.info(
+            "serving",
+            public=[sockets.shown_address(listener) for listener in self._public],
+            operations=[sockets.shown_address(listener) for listener in self._operations],
+            gateways=self._config.gateways,
+        )
+        if self._on_ready is not None:
+            self._on_ready(endpoints)
+
+
+@contextmanager
+def _queued_signals() -> Iterator[int]:
+    """Turn SIGTERM and SIGINT into bytes on a descriptor for the loop; ignore SIGHUP."""
+    read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    queued = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, lambda *_: None) for number in queued}
+    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    wakeup_before = signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+    try:
+        yield read_fd
+    finally:
+        signal.set_wakeup_fd(wakeup_before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(read_fd)
+        os.close(write_fd)
+
+
+def _raise_open_files() -> None:
+    """Let children open as many sockets as the hard limit allows; they inherit it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError):  # some containers refuse even that; the soft limit then stays
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

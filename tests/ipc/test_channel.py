@@ -1,0 +1,186 @@
+"""Channels over real pipes: whole records in order, bounded queues, an end that is noticed."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scheduler.errors import ChannelClosed, ChannelCorrupt, ChannelFull
+from scheduler.ipc.channel import Channel, make_pipes
+from scheduler.protocol.records import (
+    Assign,
+    CancelJob,
+    Deliver,
+    Failure,
+    Submit,
+    ToDispatcher,
+    ToGateway,
+)
+
+BOUND = 1 << 22
+
+Gateway = Channel[ToGateway]
+Dispatcher = Channel[ToDispatcher]
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[Gateway, Dispatcher]]:
+    ours, theirs = make_pipes()
+    gateway: Gateway = Channel(*ours, ToGateway, queue_bytes_max=BOUND)
+    dispatcher: Dispatcher = Channel(*theirs, ToDispatcher, queue_bytes_max=BOUND)
+    yield gateway, dispatcher
+    gateway.close()
+    dispatcher.close()
+
+
+def drain(channel: Dispatcher) -> list[ToDispatcher]:
+    records: list[ToDispatcher] = []
+    while batch := channel.receive():
+        records += batch
+    return records
+
+
+def test_records_arrive_in_order_in_both_directions(ends: tuple[Gateway, Dispatcher]) -> None:
+    gateway, dispatcher = ends
+    sent = [Submit(1, 7), CancelJob(1, "gone"), Submit(2, 3, 5, 6)]
+    for record in sent:
+        gateway.queue(record)
+    assert gateway.flush()
+    assert dispatcher.receive() == sent
+    dispatcher.queue(Assign(1, 1, 2, None))
+    dispatcher.queue(Deliver(1, 1, None))
+    assert dispatcher.flush()
+    assert gateway.receive() == [Assign(1, 1, 2, None), Deliver(1, 1, None)]
+
+
+def test_nothing_there_is_no_records(ends: tuple[Gateway, Dispatcher]) -> None:
+    gateway, dispatcher = ends
+    assert gateway.receive() == []
+    assert not gateway.wants_write
+    assert gateway.flush()
+    assert dispatcher.receive() == []
+
+
+def test_a_reader_that_is_behind_fills_the_queue_up_to_its_bound(
+    ends: tuple[Gateway, Dispatcher],
+) -> None:
+    gateway, dispatcher = ends
+    queued = 0
+    with pytest.raises(ChannelFull):  # noqa: PT012 - which call of many meets the bound is open
+        while True:
+            gateway.queue(Submit(queued, 1))
+            queued += 1
+            if queued % 1000 == 0:
+                gateway.flush()
+    assert gateway.queued_bytes >= BOUND
+    assert gateway.wants_write
+    records: list[ToDispatcher] = []
+    while not gateway.flush() or not records or len(records) < queued:
+        records += drain(dispatcher)
+    assert [r.job for r in records if isinstance(r, Submit)] == list(range(queued))
+    gateway.queue(Submit(0, 1))
+
+
+def test_the_end_comes_after_everything_that_was_sent(ends: tuple[Gateway, Dispatcher]) -> None:
+    gateway, dispatcher = ends
+    gateway.queue(Submit(1, 1))
+    gateway.flush()
+    gateway.close()
+    assert dispatcher.receive() == [Submit(1, 1)]
+    with pytest.raises(ChannelClosed):
+        dispatcher.receive()
+
+
+def test_writing_to_a_dead_process_is_noticed(ends: tuple[Gateway, Dispatcher]) -> None:
+    gateway, dispatcher = ends
+    dispatcher.close()
+    gateway.queue(Submit(1, 1))
+    with pytest.raises(ChannelClosed):
+        gateway.flush()
+
+
+def frame(*records: ToDispatcher) -> bytes:
+    body = msgspec.msgpack.encode(records)
+    return len(body).to_bytes(4, "little") + body
+
+
+@given(st.data())
+def test_frames_may_arrive_in_any_pieces(data: st.DataObject) -> None:
+    stream = frame(Submit(1, 7)) + frame() + frame(Failure(1, 2, 3, "X", "", b"{}"), Submit(9, 1))
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(stream)), max_size=8)) | {0, len(stream)})
+    ours, theirs = make_pipes()
+    channel: Dispatcher = Channel(*theirs, ToDispatcher, queue_bytes_max=BOUND)
+    records: list[ToDispatcher] = []
+    for start, end in pairwise(cuts):
+        os.write(ours[1], stream[start:end])
+        records += channel.receive()
+    assert records == [Submit(1, 7), Failure(1, 2, 3, "X", "", b"{}"), Submit(9, 1)]
+    channel.close()
+    for fd in ours:
+        os.close(fd)
+
+
+@given(st.binary(min_size=1, max_size=64))
+def test_garbage_is_corruption_never_a_crash(garbage: bytes) -> None:
+    ours, theirs = make_pipes()
+    channel: Dispatcher = Channel(*theirs, ToDispatcher, queue_bytes_max=BOUND)
+    os.write(ours[1], len(garbage).to_bytes(4, "little") + garbage)
+    try:
+        records = channel.receive()
+    except ChannelCorrupt:
+        pass
+    else:
+        assert garbage[0] == 0x90 or records  # an empty array, or records by chance
+    channel.close()
+    for fd in ours:
+        os.close(fd)
+
+
+def test_good_records_before_garbage_are_handed_out_first(
+    ends: tuple[Gateway, Dispatcher],
+) -> None:
+    gateway, dispatcher = ends
+    os.write(gateway.write_fd, frame(Submit(1, 1)) + b"\xff\xff\xff\xff")
+    assert dispatcher.receive() == [Submit(1, 1)]
+    with pytest.raises(ChannelCorrupt, match="frame of 4294967295 bytes"):
+        dispatcher.receive()
+
+
+def test_two_processes_exchange_more_than_the_pipes_hold() -> None:
+    ours, theirs = make_pipes()
+    code = (
+        "import select, sys; from scheduler.ipc.channel import Channel;"
+        "from scheduler.protocol.records import *; from scheduler.errors import ChannelClosed\n"
+        "c = Channel(*map(int, sys.argv[1:]), ToDispatcher, queue_bytes_max=1 << 24)\n"
+        "try:\n"
+        "  while True:\n"
+        "    select.select([c.read_fd], [c.write_fd] if c.wants_write else [], [])\n"
+        "    for r in c.receive(): c.queue(Assign(r.job, 1, 0, None))\n"
+        "    c.flush()\n"
+        "except ChannelClosed: pass\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, theirs)], pass_fds=theirs, start_new_session=True
+    )
+    for fd in theirs:
+        os.close(fd)
+    gateway: Gateway = Channel(*ours, ToGateway, queue_bytes_max=1 << 26)
+    total = 200_000
+    for job in range(total):
+        gateway.queue(Submit(job, 1))
+    received = 0
+    os.set_blocking(gateway.read_fd, False)
+    while received < total:
+        gateway.flush()
+        for record in gateway.receive():
+            assert isinstance(record, Assign)
+            assert record.job == received
+            received += 1
+    gateway.close()
+    assert process.wait(30) == 0
