@@ -5,14 +5,10 @@ import wave
 
 import numpy as np
 
-from scheduler.errors import SchedulerError
+from scheduler.nodes.errors import AudioError
 
 RATE_HZ_MIN, RATE_HZ_MAX = 4_000, 192_000
 """Rates outside are a client's mistake; resampling them would make nonsense, or much memory."""
-
-
-class AudioError(SchedulerError):
-    """The audio can't be read. The text says what is wrong and what is taken."""
 
 
 def to_pcm16(audio: bytes, audio_format: str, rate_hz: int, wanted_rate_hz: int) -> bytes:
@@ -78,4 +74,5 @@ def resample(pcm16: bytes, rate_hz: int, wanted_rate_hz: int) -> bytes:
         return pcm16
     samples = np.frombuffer(pcm16, dtype="<i2")
     wanted = np.arange(len(samples) * wanted_rate_hz // rate_hz) * (rate_hz / wanted_rate_hz)
-    return np.interp(wanted, np.arange(len(samples)), samples).round().astype("<i2").tobytes()
+    resampled = np.interp(wanted, np.arange(len(samples)), samples)
+    return bytes(resampled.round().astype("<i2"))

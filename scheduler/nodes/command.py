@@ -1,16 +1,15 @@
 """Runs a command-line tool for one job: bounded in time, killed with the job."""
 
 import asyncio
+import os
+import signal
 from collections.abc import Sequence
-from subprocess import DEVNULL, PIPE
+from contextlib import suppress
+from subprocess import PIPE
 
-from scheduler.errors import SchedulerError
+from scheduler.nodes.errors import CommandError
 
 _STDERR_CHARS_MAX = 200
-
-
-class CommandError(SchedulerError):
-    """The tool failed; the text has its last words."""
 
 
 async def run_command(argv: Sequence[str], text: str, timeout_seconds: float) -> bytes:
@@ -38,3 +37,12 @@ async def output_of(argv: Sequence[str], timeout_seconds: float = 10.0) -> str |
         return (await run_command(argv, "", timeout_seconds)).decode(errors="replace")
     except (FileNotFoundError, CommandError, TimeoutError):
         return None
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        # The whole group: a tool that is a shell script has children, which would keep running,
+        # and keep the pipes open that `wait` waits for.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()

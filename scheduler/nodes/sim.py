@@ -5,10 +5,12 @@ What the k-th job of node i takes, says and whether it fails depends on the seed
 
 import asyncio
 import random
+import resource
 
 import structlog
 from msgspec import Struct
 
+from scheduler.nodes.errors import TooManyNodesError
 from scheduler.protocol.node import Hardware
 from scheduler.sdk.backoff import Backoff
 from scheduler.sdk.errors import JobFailed
@@ -18,6 +20,9 @@ from scheduler.sdk.usage import Usage
 
 _STARTS_PER_SECOND = 200
 """So that a thousand handshakes don't time each other out."""
+
+_OTHER_FILES = 64
+"""Files of this process besides the nodes' sockets."""
 
 _log = structlog.get_logger(__name__)
 
@@ -110,13 +115,34 @@ class SimNode:
 async def run(settings: SimSettings) -> None:
     """Run all nodes until cancelled, or until each was shut down by an operator.
 
-    Raises an ExceptionGroup of Refused if the scheduler refuses the nodes for good.
+    Raises Refused if the scheduler refuses a node for good, and TooManyNodesError.
     """
+    _allow_open_files(settings.count + _OTHER_FILES)
     _log.info("simulating nodes", count=settings.count, url=settings.url, seed=settings.seed)
-    async with asyncio.TaskGroup() as group:
-        for index in range(settings.count):
-            group.create_task(SimNode(settings, index).run())
-            await asyncio.sleep(1 / _STARTS_PER_SECOND)
+    try:
+        async with asyncio.TaskGroup() as group:
+            for index in range(settings.count):
+                group.create_task(SimNode(settings, index).run())
+                await asyncio.sleep(1 / _STARTS_PER_SECOND)
+    except ExceptionGroup as failures:
+        raise _first(failures) from None
+
+
+def _first(error: Exception) -> Exception:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _allow_open_files(wanted: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and wanted > hard:
+        raise TooManyNodesError(
+            f"{wanted - _OTHER_FILES} nodes need as many open files, but `ulimit -Hn` is {hard}; "
+            "run fewer, or raise it"
+        )
+    if soft != resource.RLIM_INFINITY and wanted > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _rng(seed: int, index: int, purpose: str) -> random.Random:

@@ -56,7 +56,7 @@ class SessionOptions(TypedDict, total=False):
     partial_update_interval_ms: int
     trace_id: str
     pipeline: Pipeline
-    token: str
+    token: str | None
 
 
 class SessionClient:

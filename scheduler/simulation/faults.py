@@ -10,6 +10,8 @@ from scheduler.simulation.scenario import CORE, MS
 from scheduler.simulation.world import World
 
 _DEATH_SHARE = 0.01
+_FAR = 1 << 30
+"""Beyond any attempt and any job of a run."""
 _RECOVERY_NS_MAX = 1_500 * MS
 """Longer than a silent node is waited for, and than its row is kept in some scenarios."""
 
@@ -96,20 +98,21 @@ class Faults:
         node.ask_for_code()
 
     def _forge(self, node: NodeModel) -> None:
-        """Let a gateway pass on a result that it should have counted away."""
+        """Let a gateway pass on a result that it should have counted away.
+
+        Not the gateway of the node that has the job: it would be told to discard the real one.
+        """
         rng, gateway = self._rng, node.gateway
         if gateway is None:
             return
+        others = [g for g in self._world.gateways if g is not gateway]
         for socket in gateway.sockets.values():
-            if socket.node is not node and socket.attempts and rng.random() < 0.5:
+            if others and socket.attempts and rng.random() < 0.5:
                 job, attempt = rng.choice(sorted(socket.attempts.items()))
-                index = rng.randrange(self._world.scenario.gateways)
-                forged = rng.choice(
-                    (
-                        Result(job, attempt + 100, socket.ref),
-                        Result(job, attempt, socket.ref + 1),
-                        Result(job + (1 << 38), attempt, socket.ref),
-                    )
+                forged = (
+                    Result(job, attempt + _FAR, socket.ref),
+                    Result(job, attempt, socket.ref + 1),
+                    Result(job + _FAR, attempt, socket.ref),
                 )
-                self._world.send_as(index, forged)
+                self._world.send_as(rng.choice(others).index, rng.choice(forged))
                 return

@@ -155,10 +155,10 @@ class World:
         self.host.die()
         links, self._links = self._links, {}
         for index, link in links.items():
-            link.to_dispatcher.drop()
             if self.gateways[index].alive:
                 link.to_gateway.cut()
                 self.gateways[index].detach()
+            link.to_dispatcher.drop()  # last, since the gateway answered what it still read
         self._clock.after(self._rng.randrange(_RESTART_NS_MAX), self._replace_dispatcher)
 
     def _replace_dispatcher(self) -> None:

@@ -8,6 +8,9 @@ from scheduler.stats.schema import ProcessHealth
 PULSE_FRESH_NS = 2_000_000_000
 """A process that has not shown life for so long is stuck or gone."""
 
+STALE_REFRESHES = 3
+"""A snapshot that missed so many refreshes makes the scheduler not ready."""
+
 
 class HealthReader:
     """Reads the rows of all processes; cheap enough for every request."""
@@ -47,17 +50,25 @@ class HealthReader:
         )
 
 
-def missing_processes(processes: list[ProcessHealth]) -> list[str]:
-    """Return what keeps each process from being ready, for people."""
-    problems = []
-    for process in processes:
-        name = f"gateway {process.index}" if process.role == "gateway" else process.role
-        if process.pid == 0:
-            problems.append(f"{name}: not running")
-        elif process.heartbeat_age_ms is None:
-            problems.append(f"{name}: starting")
-        elif not process.fresh:
-            problems.append(f"{name}: no heartbeat for {process.heartbeat_age_ms} ms")
-        elif not process.ready:
-            problems.append(f"{name}: not serving yet")
+def missing(
+    processes: list[ProcessHealth], snapshot_age_ns: int, refresh_seconds: float
+) -> list[str]:
+    """Return what keeps the scheduler from being ready, for people; nothing when it is."""
+    problems = [text for process in processes if (text := _problem_of(process))]
+    age_seconds = snapshot_age_ns / 1e9
+    if age_seconds >= STALE_REFRESHES * refresh_seconds:
+        problems.append(f"snapshot: {age_seconds:.1f} s old")
     return problems
+
+
+def _problem_of(process: ProcessHealth) -> str:
+    name = f"gateway {process.index}" if process.role == "gateway" else process.role
+    if process.pid == 0:
+        return f"{name}: not running"
+    if process.heartbeat_age_ms is None:
+        return f"{name}: starting"
+    if not process.fresh:
+        return f"{name}: no heartbeat for {process.heartbeat_age_ms} ms"
+    if not process.ready:
+        return f"{name}: not serving yet"
+    return ""

@@ -17,14 +17,11 @@ from scheduler.ipc.runtime import BEAT_INTERVAL_MS, Pulse, enter_child, freeze_h
 from scheduler.memory.layout import STATS_ROW
 from scheduler.memory.segment import Segment
 from scheduler.stats.catalog import EmptyCatalogue, FileCatalogue, ServiceCatalogue
-from scheduler.stats.health import HealthReader, missing_processes
+from scheduler.stats.health import HealthReader, missing
 from scheduler.stats.http import make_app
 from scheduler.stats.publisher import Publisher
 from scheduler.stats.reading import MemoryReader
 from scheduler.stats.store import FileStore, MemoryStore
-
-STALE_REFRESHES = 3
-"""A snapshot that missed so many refreshes makes the scheduler not ready."""
 
 _SAVE_SECONDS = 1.0
 """For the first snapshot file; a slower disk doesn't keep operators out."""
@@ -94,11 +91,8 @@ class StatsProcess:
                 return
 
     def _missing(self) -> list[str]:
-        missing = missing_processes(self._health.read(time.monotonic_ns()))
-        age_seconds = self._publisher.age_ns() / 1e9
-        if age_seconds >= STALE_REFRESHES * self._refresh_seconds:
-            missing.append(f"snapshot: {age_seconds:.1f} s old")
-        return missing
+        processes = self._health.read(time.monotonic_ns())
+        return missing(processes, self._publisher.age_ns(), self._refresh_seconds)
 
     def _obey(self) -> None:
         try:

@@ -56,6 +56,8 @@ class Child:
 
     def send(self, message: Message, fds: Sequence[int] = ()) -> None:
         """Send, or kill a child that no longer listens: whoever replaces it is told anew."""
+        if not self.connected:
+            return
         try:
             self.control.send(message, fds)
         except ChannelError:

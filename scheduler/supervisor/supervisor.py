@@ -19,7 +19,7 @@ import structlog
 
 from scheduler.config import Config
 from scheduler.dispatch.services import distinct_classes
-from scheduler.errors import ChannelError
+from scheduler.errors import ChannelClosed, ChannelCorrupt
 from scheduler.ipc.boot import BootSpec, ChildId
 from scheduler.ipc.control import BootFailed, Drain, Drained, Ready
 from scheduler.ipc.runtime import Pulse
@@ -264,9 +264,13 @@ class Supervisor:
             return
         try:
             messages = child.control.receive()
-        except ChannelError as error:
-            logger.warning("control socket lost", child=str(child.id), reason=str(error))
+        except ChannelClosed:  # it is exiting
             self._hang_up(child)
+            return
+        except ChannelCorrupt as error:
+            logger.warning("child killed", child=str(child.id), reason=str(error))
+            self._hang_up(child)
+            child.process.kill()
             return
         for message, _ in messages:
             match message:

@@ -1,0 +1,107 @@
+"""The receiving half of a connection, without a socket."""
+
+import itertools
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.exceptions import PayloadTooBig
+
+from scheduler.gateway.inbound import FRAGMENTS_MAX, Inbound, Message, OverRate, Pong, Violation
+from tests.gateway.sockets import BINARY, PING, PONG, TEXT, frame
+
+CONT = 0
+
+
+def make_inbound(message_bytes_max: int = 1 << 20, per_second: int = 1_000) -> Inbound:
+    return Inbound(message_bytes_max, per_second, 0.0)
+
+
+def split(data: bytes, cuts: list[int]) -> list[bytes]:
+    """Cut `data` at these places."""
+    edges = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
+    return [data[a:b] for a, b in itertools.pairwise(edges)]
+
+
+@given(
+    st.lists(st.one_of(st.text(max_size=300), st.binary(max_size=300)), max_size=8),
+    st.lists(st.integers(0, 300), max_size=4),
+    st.lists(st.integers(0, 5_000), max_size=6),
+)
+def test_messages_come_whole_however_they_are_cut(
+    messages: list[str | bytes], fragment_cuts: list[int], read_cuts: list[int]
+) -> None:
+    stream = b""
+    for message in messages:
+        payload = message.encode() if isinstance(message, str) else message
+        opcode = TEXT if isinstance(message, str) else BINARY
+        pieces = split(payload, fragment_cuts) or [b""]
+        for index, piece in enumerate(pieces):
+            fin = index == len(pieces) - 1
+            stream += frame(CONT if index else opcode, piece, fin=fin) + frame(PING)
+    inbound = make_inbound()
+    events = [
+        event for data in split(stream, read_cuts) for event in inbound.receive(data, now=0.0)
+    ]
+    assert events == [
+        Message(True, message.encode()) if isinstance(message, str) else Message(False, message)
+        for message in messages
+    ]
+    pings = stream.count(frame(PING))
+    assert inbound.protocol.data_to_send() == [b"\x8a\x00"] * pings
+
+
+def test_pongs_are_handed_on_even_over_the_rate() -> None:
+    inbound = make_inbound(per_second=1)
+    assert list(inbound.receive(frame(PONG, b"a") * 4, 0.0)) == [Pong(b"a")] * 4
+
+
+def test_over_the_rate_is_told_once_a_second() -> None:
+    inbound = make_inbound(per_second=1)
+    events = list(inbound.receive(frame(TEXT, b"x") * 2 + frame(PING) + frame(TEXT, b"x"), 0.0))
+    assert events == [Message(True, b"x")] * 2 + [OverRate(tell=True), OverRate(tell=False)]
+    assert list(inbound.receive(frame(TEXT, b"x") * 2, 1.0)) == [
+        Message(True, b"x"),
+        OverRate(tell=True),
+    ]
+
+
+def test_a_ping_over_the_rate_leaves_the_message_around_it_alone() -> None:
+    inbound = make_inbound(per_second=1)
+    list(inbound.receive(frame(TEXT, b"a", fin=False) + frame(PING) * 3, 0.0))
+    assert list(inbound.receive(frame(CONT, b"b"), 2.0)) == [Message(True, b"ab")]
+
+
+def test_a_message_may_have_the_greatest_number_of_fragments() -> None:
+    inbound = make_inbound()
+    data = frame(TEXT, b"a", fin=False) + frame(CONT, b"b", fin=False) * (FRAGMENTS_MAX - 2)
+    events = list(inbound.receive(data + frame(CONT, b"c"), 0.0))
+    assert events == [Message(True, b"a" + b"b" * (FRAGMENTS_MAX - 2) + b"c")]
+
+
+def test_one_fragment_more_is_a_violation() -> None:
+    inbound = make_inbound()
+    data = frame(TEXT, fin=False) + frame(CONT, fin=False) * FRAGMENTS_MAX
+    with pytest.raises(Violation) as violation:
+        list(inbound.receive(data, 0.0))
+    assert violation.value.code == 1008
+
+
+def test_large_messages_end_with_the_protocols_own_complaint() -> None:
+    inbound = make_inbound(message_bytes_max=100)
+    data = frame(TEXT, b"x" * 100) + frame(TEXT, b"x" * 101)
+    assert list(inbound.receive(data, 0.0)) == [Message(True, b"x" * 100)]
+    assert isinstance(inbound.protocol.parser_exc, PayloadTooBig)
+
+
+def test_a_quiet_connection_keeps_nothing_of_its_last_message() -> None:
+    inbound = make_inbound()
+    tracemalloc.start()
+    try:
+        messages = list(inbound.receive(frame(TEXT, b"x" * 500_000), 0.0))
+        assert len(messages) == 1
+        del messages
+        assert tracemalloc.get_traced_memory()[0] < 100_000
+    finally:
+        tracemalloc.stop()

@@ -1,0 +1,59 @@
+"""What a gateway does with all of its connections at once."""
+
+import asyncio
+
+import pytest
+from websockets.asyncio.client import connect
+
+from scheduler import config
+from scheduler.gateway.handshake import HttpResponse
+from scheduler.gateway.listener import ConnectionSettings
+from tests.gateway.sockets import LOOPS, run_on, serve, until
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_all_are_closed_with_the_code(loop: str) -> None:
+    async def scenario() -> None:
+        async with serve(close_timeout_seconds=60) as site:
+            clients = [await connect(site.url) for _ in range(5)]
+            await until(lambda: len(site.listener) == 5)
+            site.listener.close_all(1012, "service restart")
+            for client in clients:
+                await client.wait_closed()
+                assert client.close_code == 1012
+            await until(lambda: len(site.listener) == 0)
+
+    run_on(loop, scenario)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_wait_closed_cuts_who_does_not_go(loop: str) -> None:
+    async def scenario() -> None:
+        async with serve(close_timeout_seconds=60) as site:
+            await site.raw()
+            await site.raw_websocket()
+            await until(lambda: len(site.listener) == 2)
+            await asyncio.wait_for(site.listener.wait_closed(0.05), 10)
+            assert len(site.listener) == 0
+
+    run_on(loop, scenario)
+
+
+def test_a_responder_may_be_added_later() -> None:
+    async def scenario() -> None:
+        async with serve() as site:
+            site.listener.respond("/late", lambda: HttpResponse(503, "text/plain", b"soon"))
+            raw = await site.raw()
+            raw.send(b"GET /late HTTP/1.1\r\n\r\n")
+            response = await raw.rest()
+            assert response.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+            assert response.endswith(b"\r\n\r\nsoon")
+
+    run_on("uvloop", scenario)
+
+
+def test_settings_come_from_the_configuration() -> None:
+    loaded = config.load(None, {"SCHEDULER_SERVER__ALLOWED_ORIGINS": '["https://a.example"]'})
+    settings = ConnectionSettings.of(loaded)
+    assert settings.limits is loaded.limits
+    assert settings.allowed_origins == {"https://a.example"}

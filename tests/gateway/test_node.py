@@ -1,0 +1,270 @@
+"""A node's socket, message by message. The rules over real sockets: tests/integration."""
+
+from typing import Any
+
+import pytest
+
+from scheduler.config import Config, NodeHealthSettings, SchedulerSettings
+from scheduler.protocol.records import DrainNode
+from tests.gateway.conftest import MakeWorld
+from tests.gateway.world import SERVICES, FakeNode, World
+
+TWO_BEATS = Config(
+    scheduler=SchedulerSettings(
+        node_health=NodeHealthSettings(
+            health_check_count=2, consecutive_failure_count=2, window_size=10, failure_count=10
+        )
+    )
+)
+
+
+def statuses(node: FakeNode) -> list[str]:
+    return [m["status"] for m in node.wire.take() if m["type"] == "node_status"]
+
+
+def test_the_ack_says_registering_and_the_node_keeps_its_id(world: World) -> None:
+    node = world.node(ready=False, node_id="node-7")
+    (ack,) = node.wire.take()
+    assert ack == {
+        "type": "node_register_ack",
+        "node_id": "node-7",
+        "message": "node registered",
+        "status": "registering",
+    }
+    assert node.wire.identified
+
+
+def test_a_node_without_an_id_gets_one(world: World) -> None:
+    first, second = world.node(), world.node()
+    assert first.node_id.startswith("node-")
+    assert first.node_id != second.node_id
+
+
+def test_messages_sent_before_the_ack_are_not_lost(world: World) -> None:
+    node = FakeNode(world, 0)
+    node.register(node_id="node-7")
+    node.id = "node-7"
+    node.heartbeat()
+    assert statuses(node) == ["ready"]
+
+
+def test_before_node_register_everything_else_is_refused(world: World) -> None:
+    node = FakeNode(world, 0)
+    node.say(type="request_pairing_code")
+    node.peer.on_binary(b"")
+    assert [m["code"] for m in node.wire.take()] == ["INVALID_MESSAGE"] * 2
+
+
+def test_a_refused_node_may_try_again_on_the_same_socket(world: World) -> None:
+    world.node(node_id="taken")
+    second = FakeNode(world, 0)
+    second.register(node_id="taken")
+    world.settle()
+    assert [m["code"] for m in second.wire.take()] == ["NODE_ID_CONFLICT"]
+    second.register(node_id="free")
+    world.settle()
+    assert second.node_id == "free"
+
+
+def test_another_nodes_id_is_refused(world: World) -> None:
+    node, other = world.node(), world.node()
+    node.wire.take()
+    other.id, own = node.node_id, other.node_id
+    other.wire.take()
+    other.heartbeat()
+    assert [m["code"] for m in other.wire.take()] == ["INVALID_MESSAGE"]
+    assert own != node.node_id
+
+
+def test_health_follows_the_heartbeats(make_world: MakeWorld) -> None:
+    world = make_world(TWO_BEATS)
+    node = world.node(ready=False)
+    assert node.node_id
+    node.heartbeat()
+    assert statuses(node) == []
+    node.heartbeat()
+    assert statuses(node) == ["ready"]
+    sick = {"cpu_percent": 900}
+    node.heartbeat(usage=sick)
+    assert statuses(node) == []
+    node.heartbeat(usage=sick)
+    assert statuses(node) == ["degraded"]
+    node.heartbeat()
+    assert statuses(node) == ["ready"]
+    assert world.count("heartbeats_unhealthy_total") == 2
+
+
+def test_services_that_change_are_followed(world: World) -> None:
+    node, session = world.node(), world.session()
+    node.heartbeat(capability_state=dict.fromkeys(SERVICES[:2], "ready"))
+    session.speak(0)
+    assert node.jobs() == []
+    node.heartbeat(capability_state=dict.fromkeys(SERVICES, "ready"))
+    assert len(node.jobs()) == 1
+
+
+def test_a_result_counts_once(world: World) -> None:
+    node, session = world.node(), world.session()
+    session.speak()
+    (job,) = node.jobs()
+    node.answer(job)
+    node.answer(job)
+    assert session.heard_types().count("translation_result") == 1
+    assert world.count("results_stale_total") == 1
+
+
+def test_another_attempt_number_does_not_count(world: World) -> None:
+    node, session = world.node(), world.session()
+    session.speak()
+    (job,) = node.jobs()
+    node.answer({**job, "attempt_id": 2})
+    assert "translation_result" not in session.heard_types()
+    assert world.count("results_stale_total") == 1
+    node.answer(job)
+    assert "translation_result" in session.heard_types()
+
+
+@pytest.mark.parametrize("job_id", ["job-test-1", "job-other-1", "nonsense", "job-test-FFFFFFFFFF"])
+def test_a_result_for_a_job_it_was_never_given_is_spoofed(world: World, job_id: str) -> None:
+    holder, liar, session = world.node(), world.node(ready=False), world.session()
+    session.speak()
+    (job,) = holder.jobs()
+    liar.answer({**job, "job_id": job_id if job_id != "job-test-1" else job["job_id"]})
+    assert world.count("results_spoofed_total") == 1
+    assert "translation_result" not in session.heard_types()
+
+
+def test_a_result_with_parts_that_can_not_be_passed_on_fails_the_job(world: World) -> None:
+    node, session = world.node(), world.session()
+    session.speak()
+    node.answer(node.jobs()[0], tts_audio={"not": "text"})
+    assert session.heard_types() == ["DISPATCHED", "ERROR", "error"]
+    assert [m["code"] for m in node.wire.take()] == ["INVALID_MESSAGE"]
+    assert world.core.counts.failed_total == 1
+
+
+def test_a_failure_without_a_reason_is_an_internal_error(world: World) -> None:
+    node, session = world.node(), world.session()
+    session.speak()
+    node.answer(node.jobs()[0], success=False)
+    assert [m.get("code") for m in session.heard()][-1] == "INTERNAL_ERROR"
+
+
+def test_a_very_long_error_is_cut_not_lost(world: World) -> None:
+    node, session = world.node(), world.session()
+    session.speak()
+    error = {"code": "TTS_TIMEOUT", "message": "x" * 9_000, "details": {"y": "z" * 9_000}}
+    node.answer(node.jobs()[0], success=False, error=error)
+    told = session.heard()[-1]
+    assert (told["code"], len(told["message"])) == ("TTS_TIMEOUT", 1_000)
+
+
+@pytest.mark.parametrize(
+    ("details", "other_gets_it"),
+    [({"service_id": "piper-tts"}, False), ({"model_id": "piper-tts"}, False), (None, False)],
+)
+def test_a_missing_model_sends_the_job_elsewhere_and_marks_the_node(
+    world: World, details: dict[str, Any] | None, other_gets_it: bool
+) -> None:
+    first = world.node()
+    session = world.session()
+    session.speak(0)
+    (job,) = first.jobs()
+    second = world.node()
+    first.fail(job, "MODEL_NOT_AVAILABLE", **(details or {}))
+    (moved,) = second.jobs()
+    assert (moved["job_id"], moved["attempt_id"]) == (job["job_id"], 2)
+    session.speak(1)
+    assert bool(first.jobs()) is other_gets_it
+    assert session.heard_types() == ["DISPATCHED", "DISPATCHED"]
+
+
+def test_partials_reach_the_session_of_the_job_alone(world: World) -> None:
+    node, session = world.node(), world.session()
+    session.speak()
+    (job,) = node.jobs()
+    partial = {
+        "type": "asr_partial",
+        "node_id": node.node_id,
+        "session_id": "whatever",
+        "utterance_index": 9,
+        "text": "hel",
+        "is_final": False,
+        "trace_id": "whatever",
+    }
+    node.say(**partial, job_id="job-test-99")
+    node.say(**partial, job_id=job["job_id"])
+    world.settle()
+    _, told = session.heard()
+    assert told == {
+        "type": "asr_partial",
+        "session_id": session.session_id,
+        "utterance_index": 0,
+        "job_id": job["job_id"],
+        "text": "hel",
+        "is_final": False,
+        "trace_id": job["trace_id"],
+    }
+
+
+def test_a_huge_partial_is_refused(world: World) -> None:
+    node, session = world.node(), world.session()
+    session.speak()
+    (job,) = node.jobs()
+    node.say(
+        type="asr_partial",
+        job_id=job["job_id"],
+        node_id=node.node_id,
+        session_id="s",
+        utterance_index=0,
+        text="x" * 20_000,
+        is_final=False,
+        trace_id="t",
+    )
+    assert [m["code"] for m in node.wire.take()] == ["MESSAGE_TOO_LARGE"]
+
+
+def test_a_pairing_code_is_six_digits_and_its_time_is_told(world: World) -> None:
+    node = world.node()
+    assert node.node_id
+    node.wire.take()
+    node.say(type="request_pairing_code")
+    world.settle()
+    (message,) = node.wire.take()
+    assert message["type"] == "pairing_code"
+    assert len(message["code"]) == 6
+    assert message["code"].isdigit()
+    assert message["expires_in_seconds"] == 300
+
+
+def test_a_node_error_is_counted(world: World) -> None:
+    node = world.node()
+    node.say(type="node_error", node_id=node.node_id, code="X", message="y")
+    assert world.count("node_errors_total") == 1
+
+
+def test_a_node_that_fell_silent_is_told_and_cut_off(world: World) -> None:
+    node = world.node(node_id="node-7")
+    assert node.node_id
+    node.wire.take()
+    world.tick(later_seconds=46)
+    (status,) = node.wire.take()
+    assert (status["status"], status["reason"]) == ("offline", "no heartbeat for 45 s")
+    assert node.wire.closed is not None
+    back = world.node(node_id="node-7")
+    node.hang_up()  # the old socket's end must not hurt the new one
+    session = world.session()
+    session.speak()
+    assert len(back.jobs()) == 1
+
+
+def test_an_operators_drain_reaches_the_node(world: World) -> None:
+    node = world.node()
+    assert node.node_id
+    node.wire.take()
+    for on, command, status in ((True, "drain", "draining"), (False, "resume", "registering")):
+        world.core.receive(0, DrainNode(node.peer.ref, on, "maintenance"), 1)
+        world.settle()
+        told = node.wire.take()
+        assert {"type": "node_control", "command": command, "reason": "maintenance"} in told
+        assert status in [m.get("status") for m in told]
