@@ -139,9 +139,9 @@ class Dispatcher:
 
     def lose_gateway(self, gateway: int, now_ns: int) -> None:
         """The gateway is gone: its nodes' jobs fail over, its own jobs are given up."""
-        if self._recovery is not None:
-            self._recovery.lose_gateway(gateway)
         lost = self._membership.lose_gateway(gateway, now_ns)
+        if self._recovery is not None:
+            self._recovery.lose_gateway(gateway, lost)
         self._flow.cancel_all_of(gateway, now_ns)
         for node in lost:
             self._lose_node(node, now_ns)
@@ -155,9 +155,12 @@ class Dispatcher:
         node = self._membership.register(gateway, record, now_ns)
         if node is not None:
             for held in record.running:  # told too late for the recovery it belongs to
-                self.outbox[gateway].append(
-                    CancelAttempt(held.job, held.attempt, node.ref, "superseded")
-                )
+                self._supersede(held.job, held.attempt, node)
+
+    def _supersede(self, key: int, attempt: int, node: Node) -> None:
+        """End an attempt that a node was announced with, unless it is what the node is to run."""
+        if not node.holds(key, attempt):
+            self.outbox[node.gateway].append(CancelAttempt(key, attempt, node.ref, "superseded"))
 
     def _offer_pairing(self, gateway: int, record: OfferPairing, now_ns: int) -> None:
         if self._membership.connected(gateway, record.node) is None:
@@ -181,6 +184,7 @@ class Dispatcher:
 
     def start_recovery(self, now_ns: int) -> None:
         """Hold everything back until the gateways have announced what they have."""
+        self._table.count_offline_from(now_ns)
         recovery = Recovery(range(len(self.outbox)), now_ns)
         self._recovery = recovery
         self._handlers = dict.fromkeys(self._handlers, recovery.defer)
@@ -190,6 +194,10 @@ class Dispatcher:
 
     def _recover_node(self, gateway: int, record: RegisterNode, now_ns: int) -> None:
         assert self._recovery is not None
+        if self._membership.is_connected(record.node_id):
+            # Its earlier connection may have closed since; that news is held back as well.
+            self._recovery.defer(gateway, record, now_ns)
+            return
         node = self._membership.register(gateway, record, now_ns)
         if node is not None:
             self._recovery.note_node(record, node.ref)
@@ -210,13 +218,13 @@ class Dispatcher:
             job = self._flow.rebuild(record, attempt, now_ns)
             node = self._table.by_ref(ref)
             if node is not None:
-                self._flow.adopt(job, node, now_ns)
+                self._flow.adopt(job, node, now_ns, owner_knows=record.attempt > 0)
             else:
                 homeless.append(job)
         for key, attempt, ref in recovery.held():
             node = self._table.by_ref(ref)
-            if node is not None and not node.holds(key, attempt):
-                self.outbox[node.gateway].append(CancelAttempt(key, attempt, ref, "superseded"))
+            assert node is not None, "a node that was announced keeps its row"
+            self._supersede(key, attempt, node)
         for job in homeless:
             self._flow.place(job, now_ns)
         for gateway, event in recovery.deferred():

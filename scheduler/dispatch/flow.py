@@ -436,10 +436,15 @@ class JobFlow:
         job.attempt = attempt
         return job
 
-    def adopt(self, job: Job, node: Node, now_ns: int) -> None:
-        """Let an attempt that a node holds go on; its time starts anew."""
+    def adopt(self, job: Job, node: Node, now_ns: int, *, owner_knows: bool) -> None:
+        """Let an attempt that a node holds go on; its time starts anew.
+
+        An owner that doesn't know yet that its job was dispatched is told.
+        """
         self._occupy(job, node, now_ns)
         self._placement.rescore(node)
+        if not owner_knows:
+            self._outbox[job.owner].append(Dispatched(job.key, job.attempt, node.ref))
 
     def resubmit(self, _: int, record: Announce, now_ns: int) -> None:
         """Take in a job that was announced after the recovery's deadline."""

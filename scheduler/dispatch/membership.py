@@ -70,15 +70,19 @@ class Membership:
                 f"a connected node already has the id {record.node_id}; use another, or none",
             )
             return None
-        node = node or self._table.place(record.node_id)
         if node is None:
-            self._refuse(
-                gateway,
-                record,
-                ErrorCode.SERVER_BUSY,
-                "the node table is full (limits.nodes_max); try again later",
-            )
-            return None
+            node = self._table.place(record.node_id)
+            if node is None:
+                self._refuse(
+                    gateway,
+                    record,
+                    ErrorCode.SERVER_BUSY,
+                    "the node table is full (limits.nodes_max); try again later",
+                )
+                return None
+            # What was seen of the row's last occupant says nothing about this one.
+            self._external_seen[node.slot] = 0
+            self._over_seen[node.slot] = False
         node.gateway = gateway
         node.capacity = record.capacity
         node.public = record.accept_public
@@ -96,6 +100,11 @@ class Membership:
     def _refuse(self, gateway: int, record: RegisterNode, code: ErrorCode, text: str) -> None:
         self._counts.nodes_refused_total += 1
         self._outbox[gateway].append(NodeRefused(record.conn, code, text))
+
+    def is_connected(self, node_id: str) -> bool:
+        """Whether a node of that id has a connection."""
+        node = self._table.by_id(node_id)
+        return node is not None and node.gateway != NOBODY
 
     def connected(self, gateway: int, ref: int) -> Node | None:
         """Return the node of that reference if `gateway` holds its socket."""

@@ -95,6 +95,8 @@ class NodeTable:
         self.in_flight_cells = memoryview(tables.nodes.in_flight)  # type: ignore[arg-type]
         for slot in tables.nodes.status.nonzero()[0].tolist():
             self._restore(slot)
+        # A row may be torn while it is still marked as free: no writer is left anywhere.
+        tables.nodes.row_sequence += tables.nodes.row_sequence % 2
         self._free = [s for s in range(self._high_water) if self._slots[s] is None]
 
     def _restore(self, slot: int) -> None:
@@ -103,7 +105,6 @@ class NodeTable:
         node_id = columns.node_id[slot].decode(errors="replace")
         torn = columns.row_sequence[slot] % 2
         if torn or not node_id or node_id in self._by_id:
-            columns.row_sequence[slot] += torn
             columns.status[slot] = Status.FREE
             return
         node = Node(slot, int(columns.ref[slot]), node_id)
@@ -119,6 +120,11 @@ class NodeTable:
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+    def count_offline_from(self, now_ns: int) -> None:
+        """Keep the restored rows for as long as if their nodes had gone offline now."""
+        columns = self._columns
+        columns.status_since_ns[columns.status == Status.OFFLINE] = now_ns
 
     @property
     def high_water(self) -> int:

@@ -7,9 +7,13 @@ is cancelled. A gateway that doesn't finish in time is not waited for.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from scheduler.protocol.ids import NO_NODE, gateway_of
 from scheduler.protocol.records import Announce, RegisterNode, ToDispatcher
+
+if TYPE_CHECKING:
+    from scheduler.dispatch.nodes import Node
 
 ANNOUNCE_DEADLINE_NS = 1_000_000_000
 
@@ -41,9 +45,12 @@ class Recovery:
         """The gateway has told everything."""
         self._waiting_for.discard(gateway)
 
-    def lose_gateway(self, gateway: int) -> None:
-        """The gateway is gone, and its jobs with it."""
+    def lose_gateway(self, gateway: int, nodes: Iterable["Node"]) -> None:
+        """The gateway is gone, its jobs with it, and what its `nodes` held."""
         self._waiting_for.discard(gateway)
+        lost = {node.ref for node in nodes}
+        for job, holders in self._holders.items():
+            self._holders[job] = [(attempt, ref) for attempt, ref in holders if ref not in lost]
         for job in [job for job in self._jobs if gateway_of(job) == gateway]:
             del self._jobs[job]
         self._deferred = [item for item in self._deferred if item[0] != gateway]

@@ -20,8 +20,9 @@ _WORD_MASK = (1 << 64) - 1
 class ServiceIndex:
     """Gives each service id a bit. Configured services get theirs first.
 
-    There are SERVICES_MAX bits. A service that nodes bring beyond that is not tracked: no job
-    can ask for it, since everything jobs can ask for is configured.
+    There are SERVICES_MAX bits. A service that nodes bring beyond that, or whose id is too long
+    for the table, is not tracked: no job can ask for it, since everything jobs can ask for is
+    configured.
     """
 
     def __init__(self, settings: SchedulerSettings, names: Texts) -> None:
@@ -44,13 +45,18 @@ class ServiceIndex:
         for service in services:
             bit = self._bits.get(service)
             if bit is None:
-                if len(self._bits) == SERVICES_MAX:
-                    continue
                 bit = len(self._bits)
+                if bit == SERVICES_MAX or not self._is_kept_whole(service):
+                    continue
                 self._bits[service] = bit
                 self._names[bit] = service.encode()
             mask |= 1 << bit
         return mask
+
+    def _is_kept_whole(self, service: str) -> bool:
+        # Cut ids would become equal, or end in half a character, for the next dispatcher.
+        name = service.encode()
+        return len(name) <= self._names.dtype.itemsize and not name.endswith(b"\0")
 
     def known(self, service: str) -> int:
         """Return the bit mask of one service, 0 where it has no bit."""

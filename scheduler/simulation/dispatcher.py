@@ -72,6 +72,7 @@ class DispatcherHost:
 
     def receive(self, gateway: int, record: ToDispatcher) -> None:
         """Give the core a record."""
+        assert self.alive
         self._history.note(self._clock.now_ns, f"from gateway {gateway}", record)
         recovering = self.audit.recovering
         if not recovering:

@@ -5,6 +5,7 @@ from random import Random
 
 from scheduler.dispatch.services import distinct_classes
 from scheduler.dispatch.tables import Tables
+from scheduler.protocol.ids import gateway_of, job_key_base
 from scheduler.protocol.records import ArenaRef
 from scheduler.simulation.checks import History, Outcomes, check
 from scheduler.simulation.clock import Clock
@@ -196,6 +197,10 @@ class World:
         gateway = self.gateways[payload.arena]
         return not gateway.alive or payload.block >> 40 != self._incarnations[payload.arena]
 
+    def _owner_died(self, job: int) -> bool:
+        index = gateway_of(job)
+        return job < job_key_base(index, self._incarnations[index])
+
     # --- the end -------------------------------------------------------------------------
 
     def revive(self) -> None:
@@ -231,7 +236,7 @@ class World:
         for gateway in self.gateways:
             for (job, attempt), kept in gateway.shelf.items():
                 check(
-                    outcomes.how(job) == "orphaned",
+                    self._owner_died(job),
                     "each result is acknowledged, unless who waited for it died",
                     job,
                     attempt,

@@ -23,6 +23,17 @@ class Dispatcher:
             *theirs, ToDispatcher, queue_bytes_max=1 << 24
         )
 
+    async def receive(self, count: int) -> list[ToDispatcher]:
+        """Return the next `count` records."""
+        records: list[ToDispatcher] = []
+
+        def enough() -> bool:
+            records.extend(self.channel.receive())
+            return len(records) >= count
+
+        await until(enough)
+        return records
+
     def close(self) -> None:
         self.channel.close()
 
@@ -66,8 +77,7 @@ def test_records_go_and_come(dispatchers: Callable[[], Dispatcher]) -> None:
         link.attach(*dispatcher.ours)
         link.send(Submit(1, 7))
         link.send(Submit(2, 7))
-        received: list[ToDispatcher] = []
-        await until(lambda: bool(received.extend(dispatcher.channel.receive()) or received))
+        received = await dispatcher.receive(2)
         assert received == [Submit(1, 7), Submit(2, 7)]
         dispatcher.channel.queue(Deliver(1, 1, None))
         dispatcher.channel.flush()
@@ -99,8 +109,7 @@ def test_the_end_of_a_dispatcher_is_noticed_and_another_can_follow(
         assert not link.is_up
         link.attach(*second.ours)
         link.send(Submit(3, 7))
-        received: list[ToDispatcher] = []
-        await until(lambda: bool(received.extend(second.channel.receive()) or received))
+        received = await second.receive(1)
         assert received == [Submit(3, 7)]
 
     run(test)
@@ -135,10 +144,7 @@ def test_a_slow_dispatcher_gets_everything_in_the_end(
         total = 200_000
         for job in range(total):
             link.send(Submit(job, 7))
-        received: list[ToDispatcher] = []
-        await until(
-            lambda: bool(received.extend(dispatcher.channel.receive()) or len(received) == total)
-        )
+        received = await dispatcher.receive(total)
         assert [r.job for r in received if isinstance(r, Submit)] == list(range(total))
 
     run(test)

@@ -23,7 +23,7 @@ def init(**fields: Any) -> SessionInit:
 
 
 def column(world: World, name: str) -> list[Any]:
-    return world.segment.views.column("sessions", name).tolist()
+    return list(world.segment.views.column("sessions", name).tolist())
 
 
 def test_a_row_shows_the_session(make_world: MakeWorld) -> None:
