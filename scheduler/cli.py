@@ -16,7 +16,7 @@ from scheduler.cli_client import configure_client_logging, run_client
 from scheduler.cli_node import node
 from scheduler.errors import ConfigError, SchedulerError, StartError
 from scheduler.nodes.errors import AudioError, NoToolsError, TooManyNodesError
-from scheduler.sdk.errors import ConnectionLost
+from scheduler.sdk.errors import ConnectionLost, SdkError
 
 SESSION_URL = "ws://127.0.0.1:5010/ws/session"
 
@@ -176,7 +176,12 @@ def talk(
     def on_partial(text: str) -> None:
         console.print(f"…           {text}", style="dim", markup=False)
 
-    answer, speech = run_client(talking.talk(recording, settings, on_partial))
+    try:
+        answer, speech = run_client(talking.talk(recording, settings, on_partial))
+    except SdkError as error:
+        if as_json:
+            click.echo(msgspec.json.encode({"error": talking.explain(error)}))
+        raise
     if as_json:
         click.echo(msgspec.json.encode(answer))
     talking.show(console, answer)

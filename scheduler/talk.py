@@ -15,7 +15,7 @@ from scheduler.nodes.audio import read_wav, write_wav
 from scheduler.nodes.errors import AudioError
 from scheduler.protocol.session import AsrPartial, ErrorMessage, UiEvent
 from scheduler.sdk.client import SessionClient
-from scheduler.sdk.errors import Refused
+from scheduler.sdk.errors import Refused, SdkError
 from scheduler.sdk.messages import TranslationResult
 
 CHUNK_MS = 100
@@ -194,6 +194,13 @@ def _answer(
         result_ms=result_ms,
         stage_ms=extra.get("stage_ms", {}),
     )
+
+
+def explain(error: SdkError) -> dict[str, str]:
+    """Return an error as data: `message`, and `code` and `hint` where it has them."""
+    fields = {name: getattr(error, name, None) for name in ("code", "message", "hint")}
+    given = {name: text for name, text in fields.items() if text is not None}
+    return {"message": str(error)} | given
 
 
 def save_speech(path: Path, answer: Answer, speech: bytes) -> None:

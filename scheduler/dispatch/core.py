@@ -19,7 +19,7 @@ from scheduler.dispatch.recovery import Recovery
 from scheduler.dispatch.services import ServiceIndex
 from scheduler.dispatch.tables import Tables
 from scheduler.protocol.codes import ErrorCode
-from scheduler.protocol.ids import NO_NODE
+from scheduler.protocol.ids import NO_NODE, gateway_of
 from scheduler.protocol.records import (
     Announce,
     AnnounceDone,
@@ -117,7 +117,13 @@ class Dispatcher:
 
     def receive(self, gateway: int, event: ToDispatcher, now_ns: int) -> None:
         """Take in one record from `gateway`. Times are monotonic ns and never decrease."""
-        self._handlers[type(event)](gateway, event, now_ns)
+        self.receive_all(gateway, [event], now_ns)
+
+    def receive_all(self, gateway: int, events: list[ToDispatcher], now_ns: int) -> None:
+        """Take in records in their order."""
+        self.counts.records_total += len(events)
+        for event in events:
+            self._handlers[type(event)](gateway, event, now_ns)
 
     def tick(self, now_ns: int) -> None:
         """Do what is due by now; call it at least every few tens of ms."""
@@ -215,7 +221,7 @@ class Dispatcher:
         self._handlers = self._working_handlers()
         homeless = []
         for record, attempt, ref in recovery.jobs():
-            job = self._flow.rebuild(record, attempt, now_ns)
+            job = self._flow.rebuild(gateway_of(record.job), record, attempt, now_ns)
             node = self._table.by_ref(ref)
             if node is not None:
                 self._flow.adopt(job, node, now_ns, owner_knows=record.attempt > 0)

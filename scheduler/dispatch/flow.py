@@ -132,24 +132,24 @@ class JobFlow:
 
     # --- a job's way ---------------------------------------------------------------------
 
-    def submit(self, _: int, record: Submit, now_ns: int) -> None:
+    def submit(self, gateway: int, record: Submit, now_ns: int) -> None:
         """Take in a new job; a job that is known already is not taken twice."""
         if record.job in self._jobs:
             return
         self._counts.submitted_total += 1
-        self.place(self._new_job(record, now_ns), now_ns)
+        self.place(self._new_job(gateway, record, now_ns), now_ns)
 
-    def _new_job(self, record: Submit | Announce, now_ns: int) -> Job:
-        job = Job(record, self._class(record.requirement), now_ns)
-        self._jobs[job.key] = job
+    def _new_job(self, gateway: int, record: Submit | Announce, now_ns: int) -> Job:
+        service_class = self._class_of_requirement.get(record.requirement)
+        if service_class is None:
+            service_class = self._bring_into_use(record.requirement)
+        job = self._jobs[record.job] = Job(gateway, record, service_class, now_ns)
         return job
 
-    def _class(self, requirement: int) -> RequirementClass:
-        service_class = self._class_of_requirement.get(requirement)
-        if service_class is None:
-            mask = self._services.masks[requirement]
-            service_class = self._placement.class_of(mask, self._table)
-            self._class_of_requirement[requirement] = service_class
+    def _bring_into_use(self, requirement: int) -> RequirementClass:
+        mask = self._services.masks[requirement]
+        service_class = self._placement.class_of(mask, self._table)
+        self._class_of_requirement[requirement] = service_class
         return service_class
 
     def place(self, job: Job, now_ns: int) -> None:
@@ -182,30 +182,27 @@ class JobFlow:
 
     def _start(self, job: Job, node: Node, now_ns: int) -> None:
         """Reserve a slot of `node` for `job` and send it there."""
-        key = job.key
-        job.attempt += 1
+        attempt = job.attempt = job.attempt + 1
+        node.turn = self._placement.next_turn()
         self._occupy(job, node, now_ns)
-        self._placement.take_turn(node)
-        self._placement.rescore(node)
         self._counts.assigned_total += 1
-        if job.attempt == 1:
+        if attempt == 1:
             self._record_queue_ns(now_ns - job.submitted_ns)
         else:
             self._counts.failovers_total += 1
-        if node.gateway == job.owner:
-            self._outbox[node.gateway].append(Assign(key, job.attempt, node.ref, None))
-        else:
-            self._outbox[node.gateway].append(Assign(key, job.attempt, node.ref, job.payload))
-            if job.attempt == 1:
-                self._outbox[job.owner].append(Dispatched(key, job.attempt, node.ref))
+        payload = None
+        if node.gateway != job.owner:
+            payload = job.payload
+            # Of each attempt: the owner must tell a new dispatcher which numbers are used up.
+            self._outbox[job.owner].append(Dispatched(job.key, attempt, node.ref))
+        self._outbox[node.gateway].append(Assign(job.key, attempt, node.ref, payload))
 
     def _occupy(self, job: Job, node: Node, now_ns: int) -> None:
         job.node = node
         job.started_ns = now_ns
         job.deadline_ns = now_ns + self._deadlines.attempt_ns
-        self._running[job.key] = job
-        node.jobs[job.key] = job
-        self._table.in_flight_cells[node.slot] = len(node.jobs)
+        self._running[job.key] = node.jobs[job.key] = job
+        self._placement.rescore(node)
 
     def _release(self, job: Job) -> Node:
         """Give the job's slot back; return the node it was on."""
@@ -214,7 +211,6 @@ class JobFlow:
         job.node = None
         del self._running[job.key]
         del node.jobs[job.key]
-        self._table.in_flight_cells[node.slot] = len(node.jobs)
         self._placement.rescore(node)
         return node
 
@@ -429,10 +425,10 @@ class JobFlow:
         for job in sorted(own, key=lambda job: job.node is not None):
             self.cancel(gateway, CancelJob(job.key, "the session's gateway is gone"), now_ns)
 
-    def rebuild(self, record: Announce, attempt: int, now_ns: int) -> Job:
+    def rebuild(self, gateway: int, record: Announce, attempt: int, now_ns: int) -> Job:
         """Take over an announced job; the caller adopts or places it."""
         self._counts.submitted_total += 1
-        job = self._new_job(record, now_ns)
+        job = self._new_job(gateway, record, now_ns)
         job.attempt = attempt
         return job
 
@@ -442,11 +438,10 @@ class JobFlow:
         An owner that doesn't know yet that its job was dispatched is told.
         """
         self._occupy(job, node, now_ns)
-        self._placement.rescore(node)
         if not owner_knows:
             self._outbox[job.owner].append(Dispatched(job.key, job.attempt, node.ref))
 
-    def resubmit(self, _: int, record: Announce, now_ns: int) -> None:
+    def resubmit(self, gateway: int, record: Announce, now_ns: int) -> None:
         """Take in a job that was announced after the recovery's deadline."""
         if record.job not in self._jobs:
-            self.place(self.rebuild(record, record.attempt, now_ns), now_ns)
+            self.place(self.rebuild(gateway, record, record.attempt, now_ns), now_ns)

@@ -92,7 +92,6 @@ class NodeTable:
         self._by_id: dict[str, Node] = {}
         self._free: list[int] = []
         self._high_water = 0
-        self.in_flight_cells = memoryview(tables.nodes.in_flight)  # type: ignore[arg-type]
         for slot in tables.nodes.status.nonzero()[0].tolist():
             self._restore(slot)
         # A row may be torn while it is still marked as free: no writer is left anywhere.
@@ -190,7 +189,6 @@ class NodeTable:
         columns.gpu_memory_gb[slot] = record.gpu_memory_gb
         columns.node_id[slot] = node.node_id.encode()
         columns.name[slot] = _cut(record.name, NAME_BYTES_MAX)
-        columns.in_flight[slot] = len(node.jobs)
         self.write_services(node)
         columns.row_sequence[slot] += 1
 

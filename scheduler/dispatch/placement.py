@@ -11,7 +11,7 @@ costs is one store per class that the node serves; in use are few of the classes
 so a row is kept only from the first job on that asks for its class.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,6 +58,7 @@ class Placement:
         self._by_mask: dict[int, RequirementClass] = {}
         self._high_water = 1
         self._turn = 0
+        self._in_flight = memoryview(tables.nodes.in_flight)  # type: ignore[arg-type]
         tables.scores.fill(INFINITE)
         tables.class_active.fill(0)
         tables.class_queued.fill(0)
@@ -88,11 +89,14 @@ class Placement:
             for service_class in self._by_mask.values():
                 service_class.view = service_class.row[:rows]
 
-    def choose(self, service_class: RequirementClass, passed_over: Iterable[int] = ()) -> int:
+    def choose(self, service_class: RequirementClass, passed_over: Sequence[int] = ()) -> int:
         """Return the slot of the least loaded node, -1 where no node can take the job.
 
         `passed_over` are slots not to be chosen.
         """
+        if not passed_over:
+            best = int(service_class.view.argmin())
+            return best if service_class.cells[best] != INFINITE else -1
         cells = service_class.cells
         hidden = [(slot, cells[slot]) for slot in passed_over]
         for slot, _ in hidden:
@@ -103,21 +107,22 @@ class Placement:
             cells[slot] = score
         return best if found else -1
 
-    def take_turn(self, node: "Node") -> None:
-        """Note that `node` was chosen; call before `rescore`."""
-        self._turn += 1
-        node.turn = self._turn & _TURN_MASK
+    def next_turn(self) -> int:
+        """Return the turn of a node that was just chosen."""
+        self._turn = turn = self._turn + 1 & _TURN_MASK
+        return turn
 
     def rescore(self, node: "Node") -> None:
-        """Write the node's score into the rows of the classes it serves."""
-        load = len(node.jobs) + node.external_jobs
+        """Write the node's in-flight count, and its score for the classes it serves."""
+        slot = node.slot
+        self._in_flight[slot] = load = len(node.jobs)
+        load += node.external_jobs
         if load >= node.capacity or node.over_limit:
             score = INFINITE
         else:
             if self._by_utilization:
                 load = load * UTILIZATION_SCALE // node.capacity
             score = min(load, LOAD_MAX) << _TURN_BITS | node.turn
-        slot = node.slot
         for cells in node.cells:
             cells[slot] = score
 

@@ -105,11 +105,7 @@ class DispatcherProcess:
             log.warning("gateway is gone", gateway=gateway, error=str(error))
             self._lose(gateway)
             return
-        now_ns = time.monotonic_ns()
-        receive = self._core.receive
-        for record in records:
-            receive(gateway, record, now_ns)
-        self._core.counts.records_total += len(records)
+        self._core.receive_all(gateway, records, time.monotonic_ns())
 
     def _write_all(self) -> None:
         for gateway, records in enumerate(self._core.outbox):
@@ -123,8 +119,7 @@ class DispatcherProcess:
             records.clear()  # its nodes and jobs are gone; nobody is there to be told
             return
         try:
-            for record in records:
-                channel.queue(record)
+            channel.queue_all(records)
             done = channel.flush()
         except (ChannelClosed, ChannelFull) as error:
             log.warning("gateway is gone", gateway=gateway, error=str(error))

@@ -10,6 +10,7 @@ Non-blocking at both ends: two processes that block in writing to each other wou
 import contextlib
 import fcntl
 import os
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -23,7 +24,7 @@ PIPE_BYTES = 1 << 20
 _READ_BYTES = 1 << 20
 _FRAME_BYTES_MAX = 16 << 20
 _RECORDS_PER_FRAME = 512
-"""Keeps a frame below its bound even where each record carries the longest text allowed."""
+"""Keeps frames short, so that a reader that is behind can begin before a long queue is sent."""
 
 _RECORD_BYTES = 64
 """What a record not yet encoded counts for against the bound; most are smaller."""
@@ -60,7 +61,9 @@ class Channel(Generic[Inbound]):
         self._decoder: Decoder[list[Inbound]] = Decoder(list[inbound])
         self._encoder = Encoder()
         self._queue_bytes_max = queue_bytes_max
-        self._incoming = bytearray()
+        # One buffer for all reads: a new one each time costs 17 us in page faults, this 1.3 us.
+        self._incoming = bytearray(_READ_BYTES)
+        self._filled = 0
         self._pending: list[Any] = []
         self._unsent = bytearray()
         self._failure: Exception | None = None
@@ -75,30 +78,38 @@ class Channel(Generic[Inbound]):
         """
         if self._failure is not None:
             raise self._failure
-        try:
-            data = os.read(self.read_fd, _READ_BYTES)
-        except BlockingIOError:
+        if not self._read():
             return []
         records: list[Inbound] = []
-        if not data:
-            raise ChannelClosed("the process at the other end is gone")
-        if self._incoming:
-            self._incoming += data
-            data = bytes(self._incoming)
-            self._incoming = bytearray()
-        view = memoryview(data)
         at = 0
-        try:
-            while (end := self._frame_end(view, at)) is not None:
-                records += self._decoder.decode(view[at + _LENGTH_BYTES : end])
-                at = end
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-            self._fail(ChannelCorrupt(f"not a frame of records: {error}"), records)
-        except ChannelCorrupt as error:
-            self._fail(error, records)
-        else:
-            self._incoming += view[at:]
+        with memoryview(self._incoming) as buffer, buffer[: self._filled] as view:
+            try:
+                while (end := self._frame_end(view, at)) is not None:
+                    with view[at + _LENGTH_BYTES : end] as body:
+                        records += self._decoder.decode(body)
+                    at = end
+            except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+                self._fail(ChannelCorrupt(f"not a frame of records: {error}"), records)
+            except ChannelCorrupt as error:
+                self._fail(error, records)
+            self._filled -= at
+            if at and self._filled:
+                buffer[: self._filled] = view[at:]
         return records
+
+    def _read(self) -> bool:
+        """Read into the room behind what is left of a frame; False where nothing is there."""
+        if self._filled == len(self._incoming):
+            self._incoming += bytes(len(self._incoming))
+        with memoryview(self._incoming) as buffer:
+            try:
+                size = os.readv(self.read_fd, [buffer[self._filled :][:_READ_BYTES]])
+            except BlockingIOError:
+                return False
+        if not size:
+            raise ChannelClosed("the process at the other end is gone")
+        self._filled += size
+        return True
 
     def _frame_end(self, view: memoryview, at: int) -> int | None:
         """Return where the frame at `at` ends; None where it is not all there."""
@@ -111,9 +122,9 @@ class Channel(Generic[Inbound]):
         return end if end <= len(view) else None
 
     def _fail(self, error: Exception, records: list[Inbound]) -> None:
+        self._failure = error  # where the next frame begins is not known any more
         if not records:
             raise error
-        self._failure = error
 
     # --- sending -------------------------------------------------------------------------
 
@@ -129,9 +140,13 @@ class Channel(Generic[Inbound]):
 
     def queue(self, record: Any) -> None:
         """Queue a record for the next flush; raise ChannelFull at the bound."""
+        self.queue_all((record,))
+
+    def queue_all(self, records: Sequence[Any]) -> None:
+        """Queue records; raise ChannelFull at the bound, with none of them queued."""
         if self.queued_bytes >= self._queue_bytes_max:
             raise ChannelFull(f"{self.queued_bytes} bytes wait to be read")
-        self._pending.append(record)
+        self._pending += records
 
     def flush(self) -> bool:
         """Write what the pipe takes; return whether that was all.
@@ -154,11 +169,20 @@ class Channel(Generic[Inbound]):
     def _encode_pending(self) -> None:
         pending, self._pending = self._pending, []
         for first in range(0, len(pending), _RECORDS_PER_FRAME):
-            start = len(self._unsent)
-            frame = pending[first : first + _RECORDS_PER_FRAME]
-            self._encoder.encode_into(frame, self._unsent, start + _LENGTH_BYTES)
-            size = len(self._unsent) - start - _LENGTH_BYTES
-            self._unsent[start : start + _LENGTH_BYTES] = size.to_bytes(_LENGTH_BYTES, "little")
+            self._encode_frame(pending[first : first + _RECORDS_PER_FRAME])
+
+    def _encode_frame(self, records: list[Any]) -> None:
+        start = len(self._unsent)
+        self._encoder.encode_into(records, self._unsent, start + _LENGTH_BYTES)
+        size = len(self._unsent) - start - _LENGTH_BYTES
+        if size > _FRAME_BYTES_MAX:  # many nodes with long lists of services, announced at once
+            assert len(records) > 1, "a record longer than a frame may be"
+            del self._unsent[start:]
+            middle = len(records) // 2
+            self._encode_frame(records[:middle])
+            self._encode_frame(records[middle:])
+            return
+        self._unsent[start : start + _LENGTH_BYTES] = size.to_bytes(_LENGTH_BYTES, "little")
 
     def close(self) -> None:
         """Close both pipes; harmless when repeated."""

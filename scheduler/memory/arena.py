@@ -12,6 +12,8 @@ a reader that finds the number it was told before and after its copy has the rig
 
 import mmap
 
+import numpy as np
+
 from scheduler.errors import ArenaFull
 from scheduler.memory.segment import allocate
 from scheduler.protocol.records import ArenaRef
@@ -21,6 +23,9 @@ _ORDER_MIN = 8
 """Smallest block: 256 bytes."""
 
 _INCARNATION_BITS = 40
+
+_NO_BLOCK = 0
+"""Stands where a block's number would, while there is no block."""
 
 
 def create_arena(size_bytes: int) -> int:
@@ -40,6 +45,9 @@ class Arena:
         self._order_max = len(self._map).bit_length() - 1
         assert len(self._map) == 1 << self._order_max, "an arena's size is a power of two"
         self._next_block = incarnation << _INCARNATION_BITS
+        if incarnation:
+            # Else the new owner would write into blocks whose numbers still stand.
+            np.frombuffer(self._map, np.int64)[:: (1 << _ORDER_MIN) // 8] = _NO_BLOCK
         self._free: list[set[int]] = [set() for _ in range(self._order_max + 1)]
         self._free[self._order_max].add(0)
         self._taken: dict[int, tuple[int, int]] = {}
@@ -55,7 +63,7 @@ class Arena:
         self._taken[block] = (offset, order)
         self.used_bytes += 1 << order
         word = offset // 8
-        self._words[word] = 0
+        self._words[word] = _NO_BLOCK  # payload of an earlier, larger block may lie here
         self._words[word + 1] = size
         at = offset + _HEADER_BYTES
         for part in parts:
@@ -82,7 +90,7 @@ class Arena:
         if taken is None:
             return
         offset, order = taken
-        self._words[offset // 8] = 0
+        self._words[offset // 8] = _NO_BLOCK
         self.used_bytes -= 1 << order
         while order < self._order_max and offset ^ (1 << order) in self._free[order]:
             buddy = offset ^ (1 << order)
@@ -110,7 +118,7 @@ class ArenaReader:
         """Copy out a payload; None where the block is gone, or `ref` names none."""
         start = ref.offset + _HEADER_BYTES
         inside = ref.offset >= 0 and ref.size >= 0 and start + ref.size <= len(self._bytes)
-        if not inside or ref.offset % (1 << _ORDER_MIN):
+        if not inside or ref.offset % (1 << _ORDER_MIN) or ref.block == _NO_BLOCK:
             return None
         word = ref.offset // 8
         if self._words[word] != ref.block or self._words[word + 1] != ref.size:

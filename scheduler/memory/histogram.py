@@ -14,6 +14,7 @@ from scheduler.memory.layout import HISTOGRAM_BUCKETS
 from scheduler.memory.views import Views
 
 _FIRST_BITS = 10
+_FIRST_NS = 1 << _FIRST_BITS
 _STEP_BITS = 3
 _STEPS = 1 << _STEP_BITS
 _LAST = HISTOGRAM_BUCKETS - 1
@@ -21,7 +22,7 @@ _LAST = HISTOGRAM_BUCKETS - 1
 
 def bucket_of(value_ns: int) -> int:
     """Return the bucket that counts `value_ns`; negative values go to the first."""
-    if value_ns < 1 << _FIRST_BITS:
+    if value_ns < _FIRST_NS:
         return 0
     exponent = value_ns.bit_length() - 1
     step = value_ns >> (exponent - _STEP_BITS) & (_STEPS - 1)
@@ -31,7 +32,7 @@ def bucket_of(value_ns: int) -> int:
 def bounds_ns(bucket: int) -> tuple[int, int]:
     """Return the least value of a bucket and the least one above it (the last has the same)."""
     if bucket == 0:
-        return 0, 1 << _FIRST_BITS
+        return 0, _FIRST_NS
     exponent, step = divmod(bucket - 1, _STEPS)
     scale = 1 << (exponent + _FIRST_BITS - _STEP_BITS)
     low = (_STEPS + step) * scale
@@ -49,7 +50,13 @@ class Histogram:
 
     def record(self, value_ns: int) -> None:
         """Count a value."""
-        self._cells[bucket_of(value_ns)] += 1
+        # bucket_of written out: a call less for each job.
+        if value_ns < _FIRST_NS:
+            self._cells[0] += 1
+            return
+        exponent = value_ns.bit_length() - 1
+        step = value_ns >> (exponent - _STEP_BITS) & (_STEPS - 1)
+        self._cells[min(1 + (exponent - _FIRST_BITS) * _STEPS + step, _LAST)] += 1
 
 
 def percentile_ns(counts: NDArray[Any], share: float) -> float:

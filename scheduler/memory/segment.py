@@ -147,7 +147,10 @@ class Segment:
 
 
 def _read_header(fd: int) -> dict[str, int | str]:
-    raw = os.pread(fd, _HEADER_BYTES, 0)
+    try:
+        raw = os.pread(fd, _HEADER_BYTES, 0)
+    except OSError as error:  # a folder, a pipe
+        raise LayoutError("this is not a scheduler's memory segment") from error
     if len(raw) < _HEADER_BYTES:
         raise LayoutError("this is not a scheduler's memory segment")
     header: dict[str, int | str] = {}

@@ -88,11 +88,17 @@ class Views:
         A row that the dispatcher is writing is read again a few times; one that is torn even
         then is marked so, and whoever needs it falls back to an earlier copy.
         """
-        sequence = self.column(NODES.name, "row_sequence")
+        columns = {c.name: self.column(NODES.name, c.name) for c in NODES.columns}
+        sequence = columns["row_sequence"]
+        before = sequence.copy()
+        copied = {name: column.copy() for name, column in columns.items()}
+        whole = (before == sequence) & (before % 2 == 0)
         for _ in range(_READ_TRIES_MAX):
-            before = sequence.copy()
-            copied = {c.name: self.column(NODES.name, c.name).copy() for c in NODES.columns}
-            whole = (before == sequence) & (before % 2 == 0)
-            if whole.all():
+            torn = np.flatnonzero(~whole)
+            if not torn.size:
                 break
+            before = sequence[torn]
+            for name, column in columns.items():
+                copied[name][torn] = column[torn]
+            whole[torn] = (before == sequence[torn]) & (before % 2 == 0)
         return copied, whole

@@ -13,19 +13,24 @@ _STDERR_CHARS_MAX = 200
 
 
 async def run_command(argv: Sequence[str], text: str, timeout_seconds: float) -> bytes:
-    """Feed `text` to a tool's input and return its output.
+    """Feed `text` to a tool's input and return its output, which must not be empty if text isn't.
 
     Raises CommandError, and TimeoutError past `timeout_seconds`. The tool never outlives the call.
     """
-    process = await asyncio.create_subprocess_exec(
-        *argv, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True
-    )
+    # A file as input: uvloop's "pipe" is a socket, which scripts that open /dev/stdin can't read.
+    with os.fdopen(os.memfd_create("input"), "r+b") as stdin:
+        stdin.write(text.encode(errors="replace"))
+        stdin.seek(0)
+        process = await asyncio.create_subprocess_exec(
+            *argv, stdin=stdin, stdout=PIPE, stderr=PIPE, start_new_session=True
+        )
     try:
         async with asyncio.timeout(timeout_seconds):
-            output, errors = await process.communicate(text.encode())
+            output, errors = await process.communicate()
     finally:
         await _end(process)
-    if process.returncode != 0:
+    # Shell scripts end with 0 where a command inside them failed: no output tells as well.
+    if process.returncode != 0 or (text and not output):
         last_words = errors.decode(errors="replace").strip()[-_STDERR_CHARS_MAX:]
         raise CommandError(f"{argv[0]} ended with {process.returncode}: {last_words}")
     return output

@@ -25,16 +25,16 @@ class Synthesizer:
         return primary(language) in self.languages
 
     async def speak(self, text: str, language: str) -> tuple[bytes, int]:
-        """Return mono PCM16 samples and their rate (Hz).
+        """Return mono PCM16 samples and their rate (Hz); `text` is not empty.
 
         Raises CommandError and TimeoutError.
         """
+        assert text
         assert self.supports(language)
         # From standard input: text as an argument could be taken for an option.
         argv = ["espeak-ng", "-v", primary(language), "--stdin", "--stdout"]
         try:
-            output = await run_command(argv, text, TIMEOUT_SECONDS)
-            return read_wav(output) if output else (b"", 22_050)
+            return read_wav(await run_command(argv, text, TIMEOUT_SECONDS))
         except FileNotFoundError as error:
             raise CommandError("espeak-ng is no longer installed") from error
         except AudioError as error:

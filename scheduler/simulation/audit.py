@@ -83,9 +83,7 @@ class Audit:
             entry = ledger.jobs[key]
             found = (job.attempt, job.node.ref if job.node else NO_NODE)
             check(found == (entry.attempt, entry.node), "attempt and node are known", key, found)
-        check(
-            len(flow._running) + len(waiting) == len(flow._jobs), "nothing is left over anywhere"
-        )
+        check(len(flow._running) + len(waiting) == len(flow._jobs), "nothing is left over anywhere")
 
     def _check_nodes(self, ledger: Ledger) -> None:
         columns, table = self._tables.nodes, self._core._table

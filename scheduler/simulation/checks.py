@@ -10,7 +10,7 @@ class InvariantViolation(AssertionError):  # noqa: N818 - says what happened, li
     """The core, or the gateway model around it, broke one of its promises."""
 
 
-def check(holds: bool, promise: str, *facts: Any) -> None:  # noqa: FBT001 - a bare assertion
+def check(holds: bool, promise: str, *facts: Any) -> None:
     """Raise InvariantViolation with `promise` and `facts` unless `holds`."""
     if not holds:
         raise InvariantViolation(f"{promise}: {', '.join(map(repr, facts))}")

@@ -6,7 +6,7 @@ from random import Random
 from scheduler.dispatch.services import distinct_classes
 from scheduler.dispatch.tables import Tables
 from scheduler.protocol.ids import gateway_of, job_key_base
-from scheduler.protocol.records import ArenaRef
+from scheduler.protocol.records import ArenaRef, Result
 from scheduler.simulation.checks import History, Outcomes, check
 from scheduler.simulation.clock import Clock
 from scheduler.simulation.dispatcher import DispatcherHost, MakeCore
@@ -41,8 +41,9 @@ class World:
         self._rng = rng
         self._history = history
         self._make_core = make_core
-        limits = scenario.config.limits
-        self._tables = Tables.allocate(limits.nodes_max, distinct_classes(scenario.config.scheduler))
+        config = scenario.config
+        classes = distinct_classes(config.scheduler)
+        self._tables = Tables.allocate(config.limits.nodes_max, classes)
         self._owners: dict[int, str] = {}
         self._incarnations = [0] * scenario.gateways
         self._links: dict[int, Link] = {}
@@ -188,9 +189,12 @@ class World:
         for key, kept in shelf.items():
             if kept.payload == payload:
                 check(key[0] == job, "a result is that of its job", key, job)
-                self._clock.after(self._rng.randrange(_RELEASE_NS_MAX), shelf.pop, key, None)
+                self._clock.after(self._rng.randrange(_RELEASE_NS_MAX), self._free, shelf, key)
                 return True
         return False
+
+    def _free(self, shelf: dict[tuple[int, int], Result], key: tuple[int, int]) -> None:
+        shelf.pop(key, None)
 
     def may_be_lost(self, payload: ArenaRef) -> bool:
         """Whether the gateway that kept it has died since."""

@@ -255,14 +255,16 @@ class Policy:
         return self._judge(heartbeats, now_ns)
 
     def _judge(self, heartbeats: Mapping[ChildId, int], now_ns: int) -> list[Decision]:
-        kills: list[Decision] = []
-        for child, life in self._lives.items():
-            reason = self._stuck(life, heartbeats[child], now_ns)
-            if reason and life.ready_ns is None and self.phase is Phase.STARTING:
-                return self._boot_refused(child, reason, now_ns)
-            if reason:
-                kills += self._kill(child, reason)
-        return kills
+        stuck = [
+            (child, reason)
+            for child, life in self._lives.items()
+            if (reason := self._stuck(life, heartbeats[child], now_ns))
+        ]
+        if self.phase is Phase.STARTING:
+            for child, reason in stuck:
+                if self._lives[child].ready_ns is None:
+                    return self._boot_refused(child, reason, now_ns)
+        return [kill for child, reason in stuck for kill in self._kill(child, reason)]
 
     def _stuck(self, life: _Life, heartbeat_ns: int, now_ns: int) -> str:
         """Return why the child counts as stuck, "" where it doesn't."""
