@@ -1,6 +1,6 @@
 """Renders the settings of scheduler/config.py for people.
 
-`python -m scheduler.config_reference` rewrites configs/default.toml and docs/configuration.md;
+`scripts/generate` rewrites configs/default.toml and docs/configuration.md;
 tests hold that both are up to date.
 """
 
@@ -32,13 +32,13 @@ _BINARY_PREFIXES = ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB"))
 
 _TOML_INTRO = """\
 # Every setting with its default. A file needs only what differs from these.
-# Written by `python -m scheduler.config_reference` from scheduler/config.py; don't edit it here.
+# Written by `scripts/generate` from scheduler/config.py; don't edit it here.
 """
 
 _MARKDOWN_INTRO = f"""\
 # Configuration
 
-Written by `python -m scheduler.config_reference` from `scheduler/config.py`; don't edit it here.
+Written by `scripts/generate` from `scheduler/config.py`; don't edit it here.
 
 Settings come from a TOML file, given with `--config`, and from the environment, which wins. A
 variable is `{ENV_PREFIX}`, then the upper-case path joined by `__`; text stands as it is, anything

@@ -46,18 +46,20 @@ def _no_orphans() -> Iterator[None]:
 def run_scheduler(tmp_path: Path) -> Iterator[RunScheduler]:
     """Start schedulers that are stopped, and checked, after the test."""
     with ExitStack() as stack:
-        running: list[RunningScheduler] = []
+        started: list[RunningScheduler] = []
+        serving: list[RunningScheduler] = []
 
         def run(overrides: Overrides | None = None) -> RunningScheduler:
-            folder = tmp_path / f"scheduler-{len(running)}"
+            folder = tmp_path / f"scheduler-{len(started)}"
             folder.mkdir()
             scheduler = RunningScheduler(folder, overrides)
+            started.append(scheduler)
             stack.callback(scheduler.kill)
-            running.append(scheduler)
             scheduler.wait_ready()
+            serving.append(scheduler)
             return scheduler
 
         yield run
-        for scheduler in running:
+        for scheduler in serving:
             if not scheduler.stopped:
                 scheduler.stop()

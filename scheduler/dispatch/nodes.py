@@ -100,6 +100,7 @@ class NodeTable:
 
     def _restore(self, slot: int) -> None:
         columns = self._columns
+        columns.in_flight[slot] = 0
         self._high_water = slot + 1
         node_id = columns.node_id[slot].decode(errors="replace")
         torn = columns.row_sequence[slot] % 2
@@ -110,7 +111,6 @@ class NodeTable:
         self._slots[slot] = node
         self._by_id[node_id] = node
         columns.status[slot] = Status.OFFLINE
-        columns.in_flight[slot] = 0
         columns.gateway[slot] = NOBODY
         columns.marked[slot] = 0
 

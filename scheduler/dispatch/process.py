@@ -14,11 +14,11 @@ import structlog
 from scheduler.dispatch.core import Dispatcher
 from scheduler.dispatch.counts import NAMES
 from scheduler.dispatch.tables import Tables
-from scheduler.errors import ChannelClosed, ChannelCorrupt, ChannelFull
+from scheduler.errors import ChannelClosed, ChannelCorrupt, ChannelFull, SchedulerError
 from scheduler.ipc.boot import BootSpec, read_boot
 from scheduler.ipc.channel import Channel
 from scheduler.ipc.control import Control, Link, Ready
-from scheduler.ipc.runtime import Pulse, enter_child, freeze_heap
+from scheduler.ipc.runtime import Pulse, enter_child, fail_boot, freeze_heap
 from scheduler.memory.histogram import Histogram
 from scheduler.memory.layout import DISPATCHER_ROW
 from scheduler.memory.segment import Segment
@@ -37,8 +37,9 @@ supervisor is about to replace it."""
 class DispatcherProcess:
     """The loop around the core."""
 
-    def __init__(self, boot: BootSpec) -> None:
-        self._control = Control(boot.control_fd)
+    def __init__(self, boot: BootSpec, control: Control) -> None:
+        """Raises LayoutError where the memory is not what this version expects."""
+        self._control = control
         segment = Segment.attach(boot.segment_fd, writable=True)
         views = segment.views
         self._counters = views.counters("dispatcher_counters", 0)
@@ -150,4 +151,9 @@ def main(boot_fd: int) -> None:
     """Run the dispatcher described by the boot document at `boot_fd`."""
     boot = read_boot(boot_fd)
     enter_child(boot)
-    DispatcherProcess(boot).run()
+    control = Control(boot.control_fd)
+    try:
+        process = DispatcherProcess(boot, control)
+    except (SchedulerError, OSError) as error:
+        fail_boot(control, str(error))
+    process.run()

@@ -10,7 +10,7 @@ import structlog
 import uvloop
 
 from scheduler.config import Config
-from scheduler.errors import ChannelClosed
+from scheduler.errors import ChannelClosed, SchedulerError
 from scheduler.gateway.context import GatewayContext
 from scheduler.gateway.gateway import Gateway
 from scheduler.gateway.handshake import HttpResponse, Responder
@@ -20,7 +20,7 @@ from scheduler.gateway.payloads import Payloads
 from scheduler.gateway.public_stats import PublicStats
 from scheduler.ipc.boot import BootSpec, read_boot
 from scheduler.ipc.control import Control, Drain, Drained, Link, Ready
-from scheduler.ipc.runtime import BEAT_INTERVAL_MS, Pulse, enter_child, freeze_heap
+from scheduler.ipc.runtime import BEAT_INTERVAL_MS, Pulse, enter_child, fail_boot, freeze_heap
 from scheduler.memory.arena import Arena, ArenaReader
 from scheduler.memory.histogram import Histogram
 from scheduler.memory.rings import ReleaseRings
@@ -45,10 +45,11 @@ _GAUGES = ("connections", "sessions", "nodes", "jobs_live", "arena_used_bytes")
 class GatewayProcess:
     """Everything of one gateway that has to do with the machine."""
 
-    def __init__(self, boot: BootSpec, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, boot: BootSpec, control: Control, loop: asyncio.AbstractEventLoop) -> None:
+        """Raises LayoutError where the memory is not what this version expects."""
         self._boot = boot
+        self._control = control
         self._loop = loop
-        self._control = Control(boot.control_fd)
         views = Segment.attach(boot.segment_fd, writable=True).views
         counters = views.counters("gateway_counters", boot.index)
         _take_over(counters)
@@ -187,7 +188,12 @@ def _responders(config: Config) -> dict[str, Responder]:
 
 
 async def _serve(boot: BootSpec) -> None:
-    await GatewayProcess(boot, asyncio.get_running_loop()).run()
+    control = Control(boot.control_fd)
+    try:
+        process = GatewayProcess(boot, control, asyncio.get_running_loop())
+    except (SchedulerError, OSError) as error:
+        fail_boot(control, str(error))
+    await process.run()
 
 
 def main(boot_fd: int) -> None:

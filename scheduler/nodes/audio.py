@@ -45,7 +45,7 @@ def read_wav(data: bytes) -> tuple[bytes, int]:
             )
             samples = file.readframes(len(data))
     except (wave.Error, EOFError) as error:
-        raise AudioError(f"not a PCM WAV file: {error or 'it ends too early'}") from error
+        raise AudioError(f"not a PCM WAV file: {str(error) or 'it ends too early'}") from error
     if channels != 1:
         raise AudioError(f"{channels} channels; one (mono) is needed")
     if width != 2:

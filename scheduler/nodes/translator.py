@@ -36,7 +36,7 @@ class Translator:
             output = await run_command(argv, f"{_one_line(text)}\n", TIMEOUT_SECONDS)
         except FileNotFoundError as error:
             raise CommandError("apertium is no longer installed") from error
-        return output.decode(errors="replace").strip()
+        return " ".join(output.decode(errors="replace").split())
 
 
 def _mode(src_lang: str, tgt_lang: str) -> str:

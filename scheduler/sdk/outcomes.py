@@ -57,9 +57,9 @@ class Outcomes:
 
     def lose(self, error: SdkError) -> None:
         """The session is over: whatever has no outcome yet ends with `error`."""
-        self._lost = error
         for index in list(self._failing):
             self._fail_with_hint(index)
+        self._lost = error
         for future in self._futures.values():
             if not future.done():
                 future.set_result(error)

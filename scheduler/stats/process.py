@@ -10,10 +10,10 @@ import uvloop
 from aiohttp import web
 
 from scheduler.config import Config
-from scheduler.errors import ChannelClosed
+from scheduler.errors import ChannelClosed, SchedulerError
 from scheduler.ipc.boot import BootSpec, read_boot
 from scheduler.ipc.control import Control, Ready
-from scheduler.ipc.runtime import BEAT_INTERVAL_MS, Pulse, enter_child, freeze_heap
+from scheduler.ipc.runtime import BEAT_INTERVAL_MS, Pulse, enter_child, fail_boot, freeze_heap
 from scheduler.memory.layout import STATS_ROW
 from scheduler.memory.segment import Segment
 from scheduler.stats.catalog import EmptyCatalogue, FileCatalogue, ServiceCatalogue
@@ -33,11 +33,12 @@ _GOODBYE_SECONDS = 1.0
 class StatsProcess:
     """Everything of the stats process that has to do with the machine."""
 
-    def __init__(self, boot: BootSpec, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, boot: BootSpec, control: Control, loop: asyncio.AbstractEventLoop) -> None:
+        """Raises LayoutError where the memory is not what this version expects."""
         config = boot.config
         self._boot = boot
         self._loop = loop
-        self._control = Control(boot.control_fd)
+        self._control = control
         # Two mappings: a mistake in what reads for operators must not be able to write what
         # others work with. The writable one serves this process's own heartbeat alone.
         self._pulse = Pulse(
@@ -112,7 +113,12 @@ def _catalogue(config: Config) -> ServiceCatalogue:
 
 
 async def _serve(boot: BootSpec) -> None:
-    await StatsProcess(boot, asyncio.get_running_loop()).run()
+    control = Control(boot.control_fd)
+    try:
+        process = StatsProcess(boot, control, asyncio.get_running_loop())
+    except (SchedulerError, OSError) as error:
+        fail_boot(control, str(error))
+    await process.run()
 
 
 def main(boot_fd: int) -> None:

@@ -3,8 +3,10 @@
 import asyncio
 import gc
 import weakref
+from typing import Any, cast
 
 import pytest
+from structlog.testing import CapturingLogger
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -35,6 +37,13 @@ def run(request: pytest.FixtureRequest) -> RunLoop:
         run_on(request.param, scenario)
 
     return run
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> CapturingLogger:
+    logger = CapturingLogger()
+    monkeypatch.setattr("scheduler.gateway.connection._log", logger)
+    return logger
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536, 300_000])
@@ -90,15 +99,32 @@ def test_a_message_in_parts_arrives_as_one(run: RunLoop) -> None:
     run(scenario)
 
 
+class CountingTransport:
+    """A real transport that counts the calls that write."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        self.writes = 0
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("write"):
+            self.writes += 1
+        return getattr(self.transport, name)
+
+
 def test_messages_of_one_turn_leave_in_one_write(run: RunLoop) -> None:
     async def scenario() -> None:
         async with serve() as site:
             raw = await site.raw_websocket()
             connection = (await site.peer()).connection
+            transport = CountingTransport(connection._transport)
+            connection._transport = cast(asyncio.Transport, transport)
             for text in (b"one", b"two", b"three"):
                 connection.send(text)
+            assert transport.writes == 0, "the turn isn't over"
             data = await raw.reader.read(1 << 16)
             assert data == b"\x81\x03one\x81\x03two\x81\x05three"
+            assert transport.writes == 1
 
     run(scenario)
 
@@ -232,22 +258,26 @@ def test_a_peer_may_close_from_its_own_handler(run: RunLoop) -> None:
     async def scenario() -> None:
         async with serve() as site, connect(site.url) as client:
             peer = await site.peer()
+            closed_meanwhile = []
 
             def answer(message: bytes) -> None:
                 peer.connection.send(message)
                 peer.connection.close(1000, "done")
-                assert peer.closed == 0, "not told while it is calling"
+                closed_meanwhile.append(peer.closed)
 
             peer.answer = answer
             await client.send("bye")
             assert await client.recv() == "bye"
             await client.wait_closed()
             assert client.close_code == 1000
+            assert closed_meanwhile == [0], "not told while it is calling"
 
     run(scenario)
 
 
-def test_a_peer_may_close_while_the_clients_close_is_handled(run: RunLoop) -> None:
+def test_a_peer_may_close_while_the_clients_close_is_handled(
+    run: RunLoop, log: CapturingLogger
+) -> None:
     async def scenario() -> None:
         async with serve() as site:
             raw = await site.raw_websocket()
@@ -255,6 +285,7 @@ def test_a_peer_may_close_while_the_clients_close_is_handled(run: RunLoop) -> No
             peer.answer = lambda _: peer.connection.close(4000, "crossing")
             raw.send(frame(TEXT, b"x") + close_frame(1000))
             assert await raw.close_code() == 1000
+            assert log.calls == []
 
     run(scenario)
 
@@ -299,6 +330,20 @@ def test_half_close_sends_what_is_queued_and_ends(run: RunLoop) -> None:
     run(scenario)
 
 
+def test_what_is_queued_at_the_end_of_the_stream_is_sent(run: RunLoop) -> None:
+    async def scenario() -> None:
+        async with serve() as site:
+            raw = await site.raw_websocket()
+            connection = (await site.peer()).connection
+            connection.send(b"queued")
+            connection.eof_received()  # as the loop does it: told first, then closed
+            connection._transport.close()
+            assert await raw.frame() == (TEXT, b"queued")
+            assert await raw.rest() == b""
+
+    run(scenario)
+
+
 def test_half_close_in_the_middle_of_a_frame_ends(run: RunLoop) -> None:
     async def scenario() -> None:
         async with serve(close_timeout_seconds=60) as site:
@@ -325,7 +370,9 @@ def test_a_reset_is_noticed(run: RunLoop) -> None:
     run(scenario)
 
 
-def test_a_failing_handler_closes_only_its_own_connection(run: RunLoop) -> None:
+def test_a_failing_handler_closes_only_its_own_connection(
+    run: RunLoop, log: CapturingLogger
+) -> None:
     async def scenario() -> None:
         async with serve() as site, connect(site.url) as victim:
             peer = await site.peer()
@@ -338,6 +385,7 @@ def test_a_failing_handler_closes_only_its_own_connection(run: RunLoop) -> None:
                 await victim.send("x")
                 await victim.wait_closed()
                 assert victim.close_code == 1011
+                assert [call.args for call in log.calls] == [("message handler failed",)]
                 await other.send("still here")
                 assert await other.recv() == "still here"
 
@@ -350,7 +398,11 @@ def test_nothing_keeps_a_lost_connection_alive(run: RunLoop) -> None:
         async with connect(site.url) as client:
             await client.send("x")
             await client.recv()
-            references.append(weakref.ref(site.peers.pop().connection))
+            connection = site.peers.pop().connection
+            assert connection._inbound is not None
+            references.append(weakref.ref(connection._inbound.protocol))
+            references.append(weakref.ref(connection))
+            del connection
         raw = await site.raw_websocket()
         peer = await _newest(site)
         references.append(weakref.ref(peer.connection))

@@ -124,6 +124,22 @@ def test_only_the_matching_pong_counts(run: RunLoop, pong: bytes) -> None:
     run(scenario)
 
 
+def test_a_pong_that_may_lie_unread_is_not_missed(run: RunLoop) -> None:
+    async def scenario() -> None:
+        async with serve() as site, connect(site.url):
+            connection = (await site.peer()).connection
+            connection.ping(1)
+            assert connection.awaited_pong == 1
+            connection.pause_writing()
+            assert connection.awaited_pong == -1
+            connection.ping(2)
+            assert connection.awaited_pong == 2, "by then it must have caught up"
+            connection.resume_writing()
+            assert connection.awaited_pong == -1
+
+    run(scenario)
+
+
 # --- sizes and counts --------------------------------------------------------------------
 
 

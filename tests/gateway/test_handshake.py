@@ -145,7 +145,7 @@ def test_browsers_connect_from_allowed_origins_only(data: bytes, expected: int) 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_plain_requests_over_a_socket(loop: str) -> None:
     async def scenario() -> None:
-        async with serve() as site:
+        async with serve(close_timeout_seconds=60) as site:
             for request, expected in (
                 (b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 200 "),
                 (b"POST /ws HTTP/1.1\r\nContent-Length: 9\r\n\r\n", b"HTTP/1.1 400 "),

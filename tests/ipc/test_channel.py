@@ -1,6 +1,7 @@
 """Channels over real pipes: whole records in order, bounded queues, an end that is noticed."""
 
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from scheduler.protocol.records import (
     CancelJob,
     Deliver,
     Failure,
+    RegisterNode,
     Submit,
     ToDispatcher,
     ToGateway,
@@ -87,6 +89,35 @@ def test_a_reader_that_is_behind_fills_the_queue_up_to_its_bound(
     gateway.queue(Submit(0, 1))
 
 
+def test_records_queued_together_are_sent_together_or_refused_together(
+    ends: tuple[Gateway, Dispatcher],
+) -> None:
+    gateway, dispatcher = ends
+    sent = [Submit(job, 1) for job in range(1_000)]
+    gateway.queue_all(sent)
+    assert gateway.flush()
+    assert drain(dispatcher) == sent
+    while gateway.queued_bytes < BOUND:
+        gateway.queue_all(sent)
+    before = gateway.queued_bytes
+    with pytest.raises(ChannelFull):
+        gateway.queue_all(sent)
+    assert gateway.queued_bytes == before
+
+
+def test_long_records_of_one_turn_never_make_a_frame_too_long_to_be_read(
+    ends: tuple[Gateway, Dispatcher],
+) -> None:
+    gateway, dispatcher = ends
+    services = ["語" * 64] * 256
+    sent = [RegisterNode(n, "n", "n", 1, True, services, services, 1, 1, 0, 0) for n in range(200)]
+    gateway.queue_all(sent)
+    records: list[ToDispatcher] = []
+    while not gateway.flush():
+        records += drain(dispatcher)
+    assert records + drain(dispatcher) == sent
+
+
 def test_the_end_comes_after_everything_that_was_sent(ends: tuple[Gateway, Dispatcher]) -> None:
     gateway, dispatcher = ends
     gateway.queue(Submit(1, 1))
@@ -126,6 +157,17 @@ def test_frames_may_arrive_in_any_pieces(data: st.DataObject) -> None:
         os.close(fd)
 
 
+def test_a_frame_may_be_split_anywhere(ends: tuple[Gateway, Dispatcher]) -> None:
+    gateway, dispatcher = ends
+    stream = frame(Submit(1, 7), CancelJob(1, "gone")) + frame(Submit(2, 7))
+    for cut in range(1, len(stream)):
+        os.write(gateway.write_fd, stream[:cut])
+        records = dispatcher.receive()
+        os.write(gateway.write_fd, stream[cut:])
+        records += dispatcher.receive()
+        assert records == [Submit(1, 7), CancelJob(1, "gone"), Submit(2, 7)]
+
+
 @given(st.binary(min_size=1, max_size=64))
 def test_garbage_is_corruption_never_a_crash(garbage: bytes) -> None:
     ours, theirs = make_pipes()
@@ -152,6 +194,16 @@ def test_good_records_before_garbage_are_handed_out_first(
         dispatcher.receive()
 
 
+def test_nothing_is_believed_after_corruption(ends: tuple[Gateway, Dispatcher]) -> None:
+    gateway, dispatcher = ends
+    os.write(gateway.write_fd, b"\xff\xff\xff\xff")
+    with pytest.raises(ChannelCorrupt):
+        dispatcher.receive()
+    os.write(gateway.write_fd, frame(Submit(1, 1)))
+    with pytest.raises(ChannelCorrupt):
+        dispatcher.receive()
+
+
 def test_two_processes_exchange_more_than_the_pipes_hold() -> None:
     ours, theirs = make_pipes()
     code = (
@@ -165,22 +217,26 @@ def test_two_processes_exchange_more_than_the_pipes_hold() -> None:
         "    c.flush()\n"
         "except ChannelClosed: pass\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, theirs)], pass_fds=theirs, start_new_session=True
-    )
+    process = subprocess.Popen([sys.executable, "-c", code, *map(str, theirs)], pass_fds=theirs)
     for fd in theirs:
         os.close(fd)
     gateway: Gateway = Channel(*ours, ToGateway, queue_bytes_max=1 << 26)
-    total = 200_000
-    for job in range(total):
-        gateway.queue(Submit(job, 1))
-    received = 0
-    os.set_blocking(gateway.read_fd, False)
-    while received < total:
-        gateway.flush()
-        for record in gateway.receive():
-            assert isinstance(record, Assign)
-            assert record.job == received
-            received += 1
-    gateway.close()
-    assert process.wait(30) == 0
+    try:
+        total = 200_000
+        gateway.queue_all([Submit(job, 1) for job in range(total)])
+        received = 0
+        while received < total:
+            gateway.flush()
+            writers = [gateway.write_fd] if gateway.wants_write else []
+            ready, writable, _ = select.select([gateway.read_fd], writers, [], 30)
+            assert ready or writable, "the other process does nothing any more"
+            for record in gateway.receive():
+                assert isinstance(record, Assign)
+                assert record.job == received
+                received += 1
+        gateway.close()
+        assert process.wait(30) == 0
+    finally:
+        gateway.close()
+        process.kill()
+        process.wait()

@@ -84,9 +84,10 @@ def test_a_payload_larger_than_the_arena_is_refused(ends: tuple[Arena, ArenaRead
         ArenaRef(0, SIZE - 256, 1 << 40, 1),
         ArenaRef(0, 0, -1, 1),
         ArenaRef(0, 3, 1, 1),
+        ArenaRef(0, 0, 0, 0),
     ],
 )
-def test_a_reference_out_of_range_reads_nothing(
+def test_a_reference_to_no_block_reads_nothing(
     ends: tuple[Arena, ArenaReader], ref: ArenaRef
 ) -> None:
     _, reader = ends
@@ -98,6 +99,7 @@ def test_a_new_owner_voids_what_the_last_one_left() -> None:
     first = Arena(fd, 0, 0)
     old = first.put(b"old")
     second, reader = Arena(fd, 0, 1), ArenaReader(fd)
+    assert reader.get(old) is None
     new = second.put(b"new")
     assert new.block != old.block
     assert reader.get(old) is None
@@ -107,7 +109,7 @@ def test_a_new_owner_voids_what_the_last_one_left() -> None:
     os.close(fd)
 
 
-def test_another_process_reads_by_descriptor(ends: tuple[Arena, ArenaReader]) -> None:
+def test_another_process_reads_by_descriptor() -> None:
     fd = create_arena(SIZE)
     arena = Arena(fd, 0, 0)
     ref = arena.put(b"hello")
@@ -128,6 +130,64 @@ def test_another_process_reads_by_descriptor(ends: tuple[Arena, ArenaReader]) ->
     assert done.stdout == b"hello"
     arena.close()
     os.close(fd)
+
+
+READER = """
+import sys
+from scheduler.memory.arena import ArenaReader
+from scheduler.protocol.records import ArenaRef
+
+reader = ArenaReader(int(sys.argv[1]))
+for line in sys.stdin:
+    ref = ArenaRef(*map(int, line.split()))
+    payload = reader.get(ref)
+    right = payload == bytes([ref.block % 251]) * ref.size
+    print("gone" if payload is None else "right" if right else "wrong", flush=True)
+"""
+
+
+def put_next(arena: Arena, size: int) -> ArenaRef:
+    """Fill a block with a byte that tells its number."""
+    ref = arena.put(b"")
+    arena.free(ref.block)
+    return arena.put(bytes([(ref.block + 1) % 251]) * size)
+
+
+def test_a_reader_in_a_race_with_the_owner_gets_the_right_bytes_or_none() -> None:
+    rounds, size = 1_000, SIZE // 2 - 16
+    fd = create_arena(SIZE)
+    arena = Arena(fd, 0, 0)
+    answers_live, answers_raced = [], []
+    with subprocess.Popen(
+        [sys.executable, "-c", READER, str(fd)],
+        pass_fds=[fd],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            for _ in range(rounds):
+                live, raced = put_next(arena, size), put_next(arena, size)
+                for ref in (live, raced):
+                    process.stdin.write(f"{ref.arena} {ref.offset} {ref.size} {ref.block}\n")
+                # The same room is filled again while the reader may be copying from it.
+                arena.free(raced.block)
+                again = put_next(arena, size)
+                assert again.offset == raced.offset
+                answers_live.append(process.stdout.readline().strip())
+                answers_raced.append(process.stdout.readline().strip())
+                arena.free(live.block)
+                arena.free(again.block)
+        finally:
+            process.stdin.close()
+            process.kill()
+    arena.close()
+    os.close(fd)
+    assert set(answers_live) == {"right"}
+    assert set(answers_raced) <= {"right", "gone"}
 
 
 class ArenaMachine(RuleBasedStateMachine):

@@ -109,6 +109,8 @@ def test_a_file_that_is_no_segment_is_refused(tmp_path: Path) -> None:
         Segment.open(path)
     with pytest.raises(LayoutError, match="is the scheduler running"):
         Segment.open(tmp_path / "missing")
+    with pytest.raises(LayoutError, match="not a scheduler's"):
+        Segment.open(tmp_path)
 
 
 def test_it_opens_by_a_path_of_proc(segment: Segment) -> None:

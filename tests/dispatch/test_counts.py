@@ -1,0 +1,57 @@
+import pytest
+
+from scheduler.dispatch.counts import NAMES, Counts
+from scheduler.memory.layout import DISPATCHER_COUNTERS
+from tests.dispatch.desk import Desk, job
+from scheduler.protocol.records import CancelJob
+
+
+def test_each_counter_of_the_layout_starts_at_zero() -> None:
+    counts = Counts()
+    assert {column.name for column in DISPATCHER_COUNTERS.columns} == set(NAMES)
+    assert [getattr(counts, name) for name in NAMES] == [0] * len(NAMES)
+
+
+def test_a_counter_that_is_not_in_the_layout_is_a_mistake() -> None:
+    counts = Counts()
+    with pytest.raises(AttributeError):
+        counts.jobs_of_no_kind_total = 1
+
+
+def test_submitted_is_completed_and_failed_and_cancelled_and_live() -> None:
+    desk = Desk()
+    node = desk.node("n", capacity=2)
+    for number in range(5):
+        desk.submit(number)
+    desk.finish(0, node)
+    desk.fail(1, node, "NMT_TIMEOUT")
+    desk.say(0, CancelJob(job(2), "closed"))
+    counts = desk.counts
+    ended = (counts.completed_total, counts.failed_total, counts.cancelled_total)
+    assert ended == (1, 1, 1)
+    assert counts.submitted_total == sum(ended) + counts.in_flight + counts.queued
+    assert (counts.in_flight, counts.queued) == (2, 0)
+
+
+def test_gauges_tell_the_queue_and_its_oldest_job() -> None:
+    desk = Desk()
+    submitted_ns = desk.now_ns
+    desk.submit(1)
+    desk.tick(1.0)
+    desk.submit(2, requirement=0b001)
+    assert (desk.counts.queued, desk.counts.oldest_queued_ns) == (2, submitted_ns)
+    assert desk.tables.class_queued[:2].tolist() == [1, 1]
+    desk.tick(60.0)
+    assert (desk.counts.queued, desk.counts.oldest_queued_ns) == (0, 0)
+    assert desk.tables.class_queued[:2].tolist() == [0, 0]
+
+
+def test_latencies_run_from_submission_to_node_and_from_node_to_result() -> None:
+    desk = Desk()
+    desk.submit(1)
+    desk.tick(2.0)
+    node = desk.node("n")
+    desk.tick(3.0)
+    desk.finish(1, node)
+    assert desk.queue_ns == [2 * 10**9]
+    assert desk.attempt_ns == [3 * 10**9]

@@ -1,0 +1,112 @@
+from scheduler.config import ModelNotAvailableSettings
+from scheduler.dispatch.nodes import Node
+from scheduler.dispatch.settings import nanoseconds
+from scheduler.dispatch.storms import ModelMarks
+from scheduler.protocol.ids import NO_NODE, node_ref, slot_of
+from scheduler.protocol.records import Assign
+from tests.dispatch.desk import ASR, NMT, Desk, every, settings
+
+SETTINGS = ModelNotAvailableSettings(
+    unavailable_ttl_seconds=60,
+    debounce_window_seconds=5,
+    node_ratelimit_window_seconds=10,
+    node_ratelimit_max=2,
+)
+FEW_ATTEMPTS = settings(scheduler={"job_timeout": {"failover_max_attempts": 1}})
+
+
+def at(seconds: float) -> int:
+    return nanoseconds(1_000 + seconds)
+
+
+def a_node() -> Node:
+    return Node(0, node_ref(0, 1), "node")
+
+
+def test_a_report_marks_the_services_for_their_time_to_live() -> None:
+    marks, node = ModelMarks(SETTINGS), a_node()
+    assert marks.report(node, 0b11, at(0)) == 2
+    assert node.marked == 0b11
+    assert marks.expire(at(59.9)) == []
+    assert marks.expire(at(60)) == [node, node]
+    assert node.marked == 0
+
+
+def test_repeats_within_the_debounce_window_count_once() -> None:
+    marks, node = ModelMarks(SETTINGS), a_node()
+    marks.report(node, 0b1, at(0))
+    assert marks.report(node, 0b1, at(4.9)) == 0
+    assert marks.expire(at(60)) == [node]
+
+
+def test_a_report_after_the_debounce_window_renews_the_mark() -> None:
+    marks, node = ModelMarks(SETTINGS), a_node()
+    marks.report(node, 0b1, at(0))
+    assert marks.report(node, 0b1, at(5)) == 1
+    assert marks.expire(at(60)) == []
+    assert node.marked == 0b1
+    assert marks.expire(at(65)) == [node]
+
+
+def test_a_storm_from_one_node_is_cut_to_its_rate() -> None:
+    marks, node, other = ModelMarks(SETTINGS), a_node(), Node(1, node_ref(1, 1), "other")
+    assert marks.report(node, 0b111, at(0)) == 2
+    assert marks.report(node, 0b1000, at(9.9)) == 0
+    assert marks.report(other, 0b1, at(9.9)) == 1
+    assert marks.report(node, 0b1000, at(10)) == 1
+
+
+def test_a_forgotten_node_leaves_nothing_behind() -> None:
+    marks, node = ModelMarks(SETTINGS), a_node()
+    marks.report(node, 0b11, at(0))
+    marks.forget(node)
+    assert node.marked == 0
+    assert marks.expire(at(100)) == []
+    assert marks.report(node, 0b11, at(1)) == 2
+
+
+def test_the_named_service_is_marked_and_others_go_on() -> None:
+    desk = Desk(FEW_ATTEMPTS)
+    node = desk.node("n")
+    desk.place(1)
+    desk.fail(1, node, "MODEL_NOT_AVAILABLE", service=NMT)
+    assert desk.place(2) == NO_NODE
+    assert desk.place(3, requirement=0b001) == node
+    assert desk.counts.models_marked_total == 1
+
+
+def test_a_report_that_names_no_known_service_marks_all_the_job_needs() -> None:
+    for named in ("", "a-model-of-no-service"):
+        desk = Desk(FEW_ATTEMPTS)
+        node = desk.node("n")
+        desk.place(1, requirement=0b011)
+        desk.fail(1, node, "MODEL_NOT_AVAILABLE", service=named)
+        assert desk.place(2, requirement=0b001) == NO_NODE
+        assert desk.place(3, requirement=0b010) == NO_NODE
+        assert desk.place(4, requirement=0b100) == node
+
+
+def test_a_lifted_mark_serves_who_waits() -> None:
+    config = settings(
+        scheduler={
+            "model_not_available": {"unavailable_ttl_seconds": 5},
+            "job_timeout": {"failover_max_attempts": 1},
+        }
+    )
+    desk = Desk(config)
+    node = desk.node("n")
+    desk.place(1)
+    desk.fail(1, node, "MODEL_NOT_AVAILABLE", service=ASR)
+    assert desk.tables.nodes.marked[slot_of(node)].any()
+    assert desk.place(2) == NO_NODE
+    assert every(Assign, desk.tick(4.9)) == []
+    assert [record.node for record in every(Assign, desk.tick(0.2))] == [node]
+    assert not desk.tables.nodes.marked[slot_of(node)].any()
+
+
+def test_reports_of_attempts_that_hold_nothing_mark_nothing() -> None:
+    desk = Desk()
+    node = desk.node("n")
+    desk.fail(7, node, "MODEL_NOT_AVAILABLE", service=ASR)
+    assert (desk.counts.model_not_available_total, desk.counts.models_marked_total) == (1, 0)
+    assert desk.place(1) == node

@@ -1,0 +1,84 @@
+import asyncio
+import socket
+
+import pytest
+
+from scheduler.protocol.session import ServerHeartbeat, SessionClose
+from scheduler.sdk.connection import Connection, cancel_and_wait
+from scheduler.sdk.errors import ConnectionLost
+from scheduler.sdk.messages import session_event_decoder
+from tests.sdk.scripted_peer import listening_peer, run_async
+
+
+@run_async
+async def test_structs_go_out_as_text_and_bytes_as_binary() -> None:
+    async with listening_peer() as peer:
+        connection = await Connection.open(peer.url, session_event_decoder)
+        link = await peer.accept()
+        await connection.send(SessionClose("s", "done"))
+        await connection.send_binary(b"\x00\x01")
+        assert await link.raw() == '{"type":"session_close","session_id":"s","reason":"done"}'
+        assert await link.raw() == b"\x00\x01"
+        await connection.close()
+
+
+@run_async
+async def test_messages_of_another_version_are_passed_over() -> None:
+    async with listening_peer() as peer:
+        connection = await Connection.open(peer.url, session_event_decoder)
+        link = await peer.accept()
+        await link.send(type="of_tomorrow")
+        await link.send(type="server_heartbeat", session_id=5, timestamp="soon")
+        await link.send(type="server_heartbeat", session_id="s", timestamp=1, more=[])
+        assert await connection.receive() == ServerHeartbeat("s", 1)
+        await connection.close()
+
+
+@run_async
+async def test_a_closed_connection_says_so_at_every_use() -> None:
+    async with listening_peer() as peer:
+        connection = await Connection.open(peer.url, session_event_decoder)
+        await (await peer.accept()).close(1001, "going away")
+        with pytest.raises(ConnectionLost, match="1001 going away"):
+            await connection.receive()
+        with pytest.raises(ConnectionLost):
+            await connection.send(SessionClose("s", ""))
+        await connection.close()
+
+
+@run_async
+async def test_a_peer_that_says_nothing_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(ConnectionLost, match="no answer from"):
+            await Connection.open(
+                f"ws://127.0.0.1:{port}/", session_event_decoder, timeout_seconds=0.05
+            )
+
+
+@run_async
+async def test_an_http_refusal_is_a_lost_connection() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(ConnectionLost, match="404"):
+            await Connection.open(f"ws://127.0.0.1:{port}/", session_event_decoder)
+
+
+@run_async
+async def test_cancelled_tasks_have_ended() -> None:
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    async def broken() -> None:
+        raise RuntimeError
+
+    tasks = [asyncio.create_task(forever()), asyncio.create_task(broken())]
+    await asyncio.sleep(0)
+    await cancel_and_wait(*tasks)
+    assert all(task.done() for task in tasks)

@@ -1,0 +1,118 @@
+"""The runner alone; tests/sdk/test_node.py has it on the wire."""
+
+import asyncio
+
+import pytest
+from msgspec import Raw
+
+from scheduler.protocol.node import JobResult, NodeAsrPartial
+from scheduler.protocol.session import Pipeline
+from scheduler.sdk.jobs import Job, JobOutcome, JobRunner
+from scheduler.sdk.messages import JobAssign
+from tests.sdk.scripted_peer import run_async, until
+
+
+def assign(job_id: str, attempt_id: int = 1) -> JobAssign:
+    return JobAssign(job_id, attempt_id, "s", 0, "en", "es", Pipeline(), b"", "pcm16", 16_000, "t")
+
+
+class Desk:
+    """Takes results, as soon as it is open."""
+
+    def __init__(self) -> None:
+        self.results: list[JobResult] = []
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def deliver(self, result: JobResult) -> None:
+        await self.open.wait()
+        self.results.append(result)
+
+    async def notify(self, partial: NodeAsrPartial) -> None:
+        pass
+
+    @property
+    def job_ids(self) -> list[str]:
+        return [result.job_id for result in self.results]
+
+
+@run_async
+async def test_two_attempts_at_a_job_are_two_results() -> None:
+    desk = Desk()
+
+    async def handler(job: Job) -> JobOutcome:
+        return JobOutcome(extra={"attempt": job.assign.attempt_id})
+
+    runner = JobRunner(handler, 2, desk.deliver, desk.notify)
+    await runner.assign(assign("a", 1))
+    await runner.assign(assign("a", 2))
+    await until(lambda: len(desk.results) == 2)
+    assert [result.extra for result in desk.results] == [
+        Raw(b'{"attempt":1}'),
+        Raw(b'{"attempt":2}'),
+    ]
+
+
+@run_async
+async def test_a_job_holds_its_slot_until_its_result_is_sent() -> None:
+    desk = Desk()
+    desk.open.clear()
+
+    async def handler(_: Job) -> JobOutcome:
+        return JobOutcome()
+
+    runner = JobRunner(handler, 1, desk.deliver, desk.notify)
+    await runner.assign(assign("a"))
+    refusing = asyncio.create_task(runner.assign(assign("b")))
+    await asyncio.sleep(0)
+    assert runner.running == 1
+    desk.open.set()
+    await refusing
+    await until(lambda: runner.running == 0)
+    codes = {result.job_id: result.error and result.error.code for result in desk.results}
+    assert codes == {"a": None, "b": "NODE_OVERLOADED"}
+
+
+@run_async
+async def test_finishing_waits_then_cancels_and_takes_nothing_new() -> None:
+    desk = Desk()
+    cancelled: list[str] = []
+    quick = asyncio.Event()
+
+    async def handler(job: Job) -> JobOutcome:
+        try:
+            await (quick if job.assign.job_id == "quick" else asyncio.Event()).wait()
+        except asyncio.CancelledError:
+            cancelled.append(job.assign.job_id)
+            raise
+        return JobOutcome()
+
+    runner = JobRunner(handler, 2, desk.deliver, desk.notify)
+    await runner.assign(assign("quick"))
+    await runner.assign(assign("slow"))
+    asyncio.get_running_loop().call_soon(quick.set)
+    await runner.finish(0.05)
+    assert desk.job_ids == ["quick"]
+    assert cancelled == ["slow"]
+    await runner.assign(assign("late"))
+    assert desk.results[-1].error is not None
+    assert desk.results[-1].error.code == "NODE_UNAVAILABLE"
+
+
+@run_async
+async def test_a_result_that_can_not_be_sent_frees_its_slot() -> None:
+    async def undeliverable(_: JobResult) -> None:
+        raise TimeoutError
+
+    async def handler(_: Job) -> JobOutcome:
+        return JobOutcome()
+
+    runner = JobRunner(handler, 1, undeliverable, Desk().notify)
+    await runner.assign(assign("a"))
+    await until(lambda: runner.running == 0)
+
+
+def test_a_runner_without_slots_is_a_mistake() -> None:
+    desk_methods = Desk
+    with pytest.raises(AssertionError):
+        JobRunner(None, 0, desk_methods.deliver, desk_methods.notify)  # type: ignore[arg-type]
