@@ -108,10 +108,9 @@ class Driver:
                 submitted += 1
             self._flush()
             for record in self._receive():
-                kind = type(record)
-                if kind is Assign:
+                if isinstance(record, Assign):
                     self._channel.queue(Result(record.job, record.attempt, record.node))
-                elif kind is Deliver:
+                elif isinstance(record, Deliver):
                     delivered += 1
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{delivered} of {jobs} jobs after {_DEADLINE_SECONDS:g} s")

@@ -162,12 +162,14 @@ async def _first(
 ) -> TranslationResult:
     """Return the result, unless the watch fails before it comes."""
     result = asyncio.create_task(waiting)
-    await asyncio.wait({watching, result}, return_when=asyncio.FIRST_COMPLETED)
-    if not result.done():
+    try:
+        await asyncio.wait({watching, result}, return_when=asyncio.FIRST_COMPLETED)
+        if not result.done():
+            watching.result()
+        return await result
+    finally:
         result.cancel()
         await asyncio.gather(result, return_exceptions=True)
-        watching.result()
-    return await result
 
 
 def _answer(

@@ -106,9 +106,9 @@ def test_a_wrong_setting_is_named(capsys: pytest.CaptureFixture[str], tmp_path: 
 
 
 def test_simulations_say_their_seeds(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = ended(capsys, "simulate", "--seed", "5", "--seeds", "2", "--steps", "200")
+    code, out, _ = ended(capsys, "simulate", "--seed", "1", "--seeds", "2", "--steps", "500")
     assert code == 0
-    assert [line.split(":")[0] for line in out.splitlines()] == ["seed 5", "seed 6"]
+    assert [line.split(":")[0] for line in out.splitlines()] == ["seed 1", "seed 2"]
 
 
 async def start(*argv: str) -> asyncio.subprocess.Process:

@@ -115,7 +115,9 @@ class JobFlow:
         for node in self._marks.expire(now_ns):
             self._refit(node, now_ns)
         if now_ns - self._rate_window_ns >= NS_PER_SECOND:
-            ended = self._counts.completed_total + self._counts.failed_total
+            counts = self._counts
+            # Refused jobs have failed too, but made no room in the queue.
+            ended = counts.completed_total + counts.failed_total - counts.refused_queue_full_total
             self._ended_per_second = ended - self._ended_before_window
             self._ended_before_window = ended
             self._rate_window_ns = now_ns

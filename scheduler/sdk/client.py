@@ -248,7 +248,8 @@ class SessionClient:
             self._closing = True
             with suppress(ConnectionLost, TimeoutError):
                 await self._connection.send(SessionClose(self.session_id, reason))
-                await asyncio.wait_for(self._close_acked.wait(), timeout=5)
+                async with asyncio.timeout(5):
+                    await self._close_acked.wait()
         await self._connection.close()
         await cancel_and_wait(self._reader)
 
@@ -290,7 +291,8 @@ async def _introduce(
 ) -> SessionInitAck:
     await connection.send(init)
     try:
-        answer = await asyncio.wait_for(connection.receive(), timeout_seconds)
+        async with asyncio.timeout(timeout_seconds):
+            answer = await connection.receive()
     except TimeoutError as error:
         raise ConnectionLost(f"no answer to session_init in {timeout_seconds:g} s") from error
     if isinstance(answer, ErrorMessage):

@@ -140,7 +140,8 @@ class NodeClient:
             while not self._stopping.is_set():
                 wait_seconds = await self._serve_until_lost()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), wait_seconds)
+                    async with asyncio.timeout(wait_seconds):
+                        await self._stopping.wait()
         finally:
             await self._runner.finish(timeout_seconds=0)
             if self._stop_task is not None:
@@ -202,7 +203,9 @@ class NodeClient:
         self._services_changed = False
         await connection.send(self._register)
         try:
-            answer = await asyncio.wait_for(connection.receive(), _REGISTER_TIMEOUT_SECONDS)
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes with the answer.
+            async with asyncio.timeout(_REGISTER_TIMEOUT_SECONDS):
+                answer = await connection.receive()
         except TimeoutError as error:
             raise ConnectionLost("no answer to node_register") from error
         if isinstance(answer, ErrorMessage):
@@ -280,7 +283,8 @@ class NodeClient:
             self._pairing = asyncio.get_running_loop().create_future()
             await connection.send(RequestPairingCode())
         try:
-            answer = await asyncio.wait_for(asyncio.shield(self._pairing), timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                answer = await asyncio.shield(self._pairing)
         except TimeoutError:
             self._pairing = None
             raise
@@ -330,7 +334,8 @@ class NodeClient:
                 self._beat_now.clear()
                 await connection.send(self._heartbeat())
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._beat_now.wait(), self._heartbeat_seconds)
+                    async with asyncio.timeout(self._heartbeat_seconds):
+                        await self._beat_now.wait()
 
     def _heartbeat(self) -> NodeHeartbeat:
         usage = self._usage()

@@ -38,7 +38,7 @@ R = TypeVar("R")
 
 
 def settings(**tables: Any) -> Config:
-    """Return the defaults with some of them changed: `settings(scheduler={"require_gpu": True})`."""
+    """Return the defaults, changed as told: `settings(limits={"nodes_max": 1})`."""
     return msgspec.convert(tables, Config)
 
 

@@ -2,8 +2,8 @@ import pytest
 
 from scheduler.dispatch.counts import NAMES, Counts
 from scheduler.memory.layout import DISPATCHER_COUNTERS
-from tests.dispatch.desk import Desk, job
 from scheduler.protocol.records import CancelJob
+from tests.dispatch.desk import Desk, job
 
 
 def test_each_counter_of_the_layout_starts_at_zero() -> None:

@@ -128,7 +128,7 @@ async def test_too_many_connections_get_503(cluster: Cluster) -> None:
         assert int(caught.value.response.headers["Retry-After"]) > 0
 
 
-async def test_a_full_node_table_refuses_nodes(cluster: Cluster) -> None:
+async def test_a_full_node_table_refuses_nodes_until_rows_are_free(cluster: Cluster) -> None:
     async with AsyncExitStack() as stack:
         await until(lambda: not cluster.nodes(), "rows of earlier nodes are free")
         for _ in range(NODES):
@@ -137,6 +137,9 @@ async def test_a_full_node_table_refuses_nodes(cluster: Cluster) -> None:
         await one_more.send("node_register", **registration())
         await one_more.expect("error", code="SERVER_BUSY")
         assert len(cluster.nodes()) == NODES
+    await until(lambda: not cluster.nodes(), "offline rows are forgotten")
+    async with a_node(cluster.node_url) as node:
+        assert cluster.nodes()[node.node_id].status == Status.READY
 
 
 async def test_a_message_too_large_is_told_and_closes_with_1009(cluster: Cluster) -> None:
@@ -194,17 +197,6 @@ async def test_who_says_nothing_is_closed(cluster: Cluster) -> None:
         assert await session.closed() == 1008
         assert await node.closed() == 1008
         await speaking.fence()
-
-
-async def test_slots_of_offline_nodes_are_nobodys(cluster: Cluster) -> None:
-    """A table that was full takes new nodes once offline rows are forgotten."""
-    async with AsyncExitStack() as stack:
-        await until(lambda: not cluster.nodes(), "rows of earlier nodes are free")
-        for _ in range(NODES):
-            await stack.enter_async_context(a_node(cluster.node_url))
-    await until(lambda: not cluster.nodes(), "their rows are free")
-    async with a_node(cluster.node_url) as node:
-        assert cluster.nodes()[node.node_id].status == Status.READY
 
 
 async def test_other_paths_and_methods_are_refused(cluster: Cluster) -> None:

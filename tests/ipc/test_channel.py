@@ -197,10 +197,30 @@ def test_good_records_before_garbage_are_handed_out_first(
 def test_nothing_is_believed_after_corruption(ends: tuple[Gateway, Dispatcher]) -> None:
     gateway, dispatcher = ends
     os.write(gateway.write_fd, b"\xff\xff\xff\xff")
-    with pytest.raises(ChannelCorrupt):
-        dispatcher.receive()
+    for _ in range(2):
+        with pytest.raises(ChannelCorrupt):
+            dispatcher.receive()
     os.write(gateway.write_fd, frame(Submit(1, 1)))
     with pytest.raises(ChannelCorrupt):
+        dispatcher.receive()
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        b"\x97\x01\x01\x07\xff\xff\xc0" + b"\x91" * 100_000 + b"\xc0",
+        b"\x93\x04\x01\xa2\xff\xfe",
+        b"\x93\x7f\x01\x01",
+        b"\x92\x01",
+    ],
+    ids=["nested too deeply", "not UTF-8", "of an unknown kind", "cut short"],
+)
+def test_a_record_that_can_not_be_read_is_corruption(
+    ends: tuple[Gateway, Dispatcher], record: bytes
+) -> None:
+    gateway, dispatcher = ends
+    os.write(gateway.write_fd, (len(record) + 1).to_bytes(4, "little") + b"\x91" + record)
+    with pytest.raises(ChannelCorrupt, match="not a frame of records"):
         dispatcher.receive()
 
 

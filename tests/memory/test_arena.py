@@ -94,6 +94,13 @@ def test_a_reference_to_no_block_reads_nothing(
     assert reader.get(ref) is None
 
 
+def test_a_reference_with_another_size_reads_nothing(ends: tuple[Arena, ArenaReader]) -> None:
+    arena, reader = ends
+    ref = arena.put(b"four")
+    for size in (0, 3, 5):
+        assert reader.get(ArenaRef(ref.arena, ref.offset, size, ref.block)) is None
+
+
 def test_a_new_owner_voids_what_the_last_one_left() -> None:
     fd = create_arena(SIZE)
     first = Arena(fd, 0, 0)

@@ -1,6 +1,7 @@
 """Views: every column where the layout says, single cells, counters, whole rows."""
 
-import threading
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -78,32 +79,41 @@ def test_a_row_being_written_is_reported_torn(views: Views) -> None:
     assert whole.tolist() == [True, True, True, False, True, True, True, True]
 
 
-def test_a_copy_is_whole_while_rows_are_written(views: Views) -> None:
-    """A writer keeps capacity = in_flight in every row; no whole row may show otherwise."""
-    stop = threading.Event()
+WRITER = """
+import sys
+from scheduler.memory.segment import Segment
 
-    def write() -> None:
-        sequence = views.cells(NODES.name, "row_sequence")
-        capacity = views.cells(NODES.name, "capacity")
-        in_flight = views.cells(NODES.name, "in_flight")
-        value = 0
-        while not stop.is_set():
-            value += 1
-            for row in range(SMALL.nodes):
-                sequence[row] += 1
-                capacity[row] = value
-                in_flight[row] = value
-                sequence[row] += 1
+views = Segment.attach(int(sys.argv[1]), writable=True).views
+sequence, capacity, in_flight = (
+    views.cells("nodes", name) for name in ("row_sequence", "capacity", "in_flight")
+)
+value = 0
+while True:
+    value += 1
+    for row in range(len(sequence)):
+        sequence[row] += 1
+        capacity[row] = value
+        in_flight[row] = value
+        sequence[row] += 1
+    if value == 1:
+        print("writing", flush=True)
+"""
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        seen = 0
-        for _ in range(2_000):
-            rows, whole = views.copy_nodes()
-            seen += int(whole.sum())
-            assert (rows["capacity"][whole] == rows["in_flight"][whole]).all()
-    finally:
-        stop.set()
-        writer.join()
+
+def test_a_copy_is_whole_while_another_process_writes_rows() -> None:
+    """The writer keeps capacity = in_flight in every row; no whole row may show otherwise."""
+    segment = Segment.create(SMALL, epoch="", started_ms=0, started_ns=0)
+    arguments = [sys.executable, "-c", WRITER, str(segment.fd)]
+    with subprocess.Popen(arguments, pass_fds=[segment.fd], stdout=subprocess.PIPE) as writer:
+        try:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == b"writing\n"
+            seen = 0
+            for _ in range(3_000):
+                rows, whole = segment.views.copy_nodes()
+                seen += int(whole.sum())
+                assert (rows["capacity"][whole] == rows["in_flight"][whole]).all()
+        finally:
+            writer.kill()
+    segment.close()
     assert seen > 0

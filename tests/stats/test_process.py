@@ -162,12 +162,13 @@ def test_it_is_ready_when_everybody_is(world: World, child: StatsChild) -> None:
     child.wait_ready()
     status, body = child.get("/ready")
     assert status == 503
-    assert json.loads(body)["missing"] == [
+    # On a busy machine the snapshot may be late too.
+    assert set(json.loads(body)["missing"]) >= {
         "supervisor: not running",
         "dispatcher: not running",
         "gateway 0: not running",
         "gateway 1: not running",
-    ]
+    }
 
     def ready() -> bool:
         for row in OTHERS:
@@ -178,8 +179,8 @@ def test_it_is_ready_when_everybody_is(world: World, child: StatsChild) -> None:
     world.put("pulses", DISPATCHER_ROW, heartbeat_ns=1)
     status, body = child.get("/ready")
     assert status == 503
-    [missing] = json.loads(body)["missing"]
-    assert missing.startswith("dispatcher: no heartbeat for ")
+    missing = json.loads(body)["missing"]
+    assert any(each.startswith("dispatcher: no heartbeat for ") for each in missing)
     child.end()
 
 
