@@ -126,6 +126,7 @@ class Ledger:
     def said(self, event: ToDispatcher | None, effects: Effects) -> None:
         """Hold the effects of one call against the accounts; `event` None: it was a tick."""
         held = isinstance(event, Result) and self.holds(event)
+        assigned = {(e.job, e.attempt, e.node) for _, e in effects if isinstance(e, Assign)}
         for gateway, effect in effects:
             match effect:
                 case Assign():
@@ -139,10 +140,14 @@ class Ledger:
                     self._end(effect.job)
                 case CancelAttempt():
                     self._cancelled(effect)
+                case Dispatched():
+                    told = (effect.job, effect.attempt, effect.node)
+                    check(told in assigned, "what is dispatched is assigned", effect)
+                    check(gateway == gateway_of(effect.job), "the owner is told", effect)
                 case NodeAccepted():
                     self._accepted(gateway, effect, event)
                 case _:
-                    self._said_otherwise(gateway, effect, event)
+                    self._said_otherwise(effect, event)
         check(not held, "the result of the attempt that holds the job is delivered", event)
 
     def _assigned(self, gateway: int, effect: Assign) -> None:
@@ -220,14 +225,10 @@ class Ledger:
         check(effect.node not in self._gateway_of_node, "one connection per node", effect)
         self._gateway_of_node[effect.node] = gateway
 
-    def _said_otherwise(self, gateway: int, effect: ToGateway, event: Any) -> None:
+    def _said_otherwise(self, effect: ToGateway, event: Any) -> None:
         match effect:
             case NodeStatusChanged() if effect.status == Status.OFFLINE:
                 self._lose(effect.node)
-            case Dispatched():
-                entry = self.jobs.get(effect.job)
-                check(entry is not None and entry.node == effect.node, "it runs there", effect)
-                check(gateway == gateway_of(effect.job), "the owner is told", effect)
             case PartialText():
                 check(effect.job in self.jobs, "only a live job gets text", effect)
             case PairingOffered() if effect.accepted:

@@ -269,10 +269,12 @@ def test_an_offline_node_is_not_drained() -> None:
 def test_a_node_above_a_limit_is_skipped_until_it_is_below_again(figure: str) -> None:
     desk = Desk()
     node = desk.node("n")
-    desk.usage(node, **{figure: 90.5})
+    column = getattr(desk.tables.nodes, f"{figure}_percent")
+    desk.usage(node)
+    column[slot_of(node)] = 90.5
     desk.tick(0.2)
     assert desk.place(1) == NO_NODE
-    desk.usage(node, **{figure: 90.0})
+    column[slot_of(node)] = 90.0
     assert only(Assign, desk.tick(0.2)).node == node
 
 

@@ -63,8 +63,9 @@ def module_cluster(
 
 @pytest.fixture
 def own_cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]:
-    """A scheduler for one test, for those that hurt it."""
-    settings = {**DEFAULTS, **getattr(request.module, "SETTINGS", {})}
+    """A scheduler for one test, for those that hurt it. Its parameter are further settings."""
+    module = getattr(request.module, "SETTINGS", {})
+    settings = {**DEFAULTS, **module, **getattr(request, "param", {})}
     yield from _cluster(tmp_path, settings)
 
 
@@ -81,10 +82,10 @@ def _cluster(folder: Path, settings: Overrides) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def cluster(module_cluster: Cluster) -> Iterator[Cluster]:
-    """The module's scheduler. After the test nothing of it may be left in there."""
+def cluster(request: pytest.FixtureRequest, module_cluster: Cluster) -> Iterator[Cluster]:
+    """The module's scheduler. After the test nothing of it may be left but its `MAY_STAY`."""
     module_cluster.start_log()
     yield module_cluster
-    module_cluster.check_settled()
+    module_cluster.check_settled(besides=getattr(request.module, "MAY_STAY", ()))
     log = module_cluster.new_log()
     assert "Traceback" not in log, f"a process raised\n{_tail(log)}"

@@ -1,13 +1,16 @@
 """Sessions that speak on and on while something happens, and note how each utterance ended."""
 
 import asyncio
+import os
+import signal
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
 from websockets.exceptions import ConnectionClosed
 
-from tests.integration.peers import DEADLINE_SECONDS, FakeSession
+from tests.integration.cluster import Cluster
+from tests.integration.peers import DEADLINE_SECONDS, FakeSession, until
 
 _UNFINISHED_MAX = 3
 """Beside the one just spoken."""
@@ -79,6 +82,15 @@ class Talker:
         assert not self.errors, self.errors
         assert self.results == dict.fromkeys(range(self.spoken), 1)
         assert self.order == list(range(self.spoken))
+
+
+async def kill_and_wait(cluster: Cluster, row: int) -> None:
+    """Kill the process of a row of `processes`; return when another one serves in its place."""
+    pid = cluster.pid(row)
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: cluster.pid(row) not in {0, pid}, "another process is started")
+    await until(lambda: cluster.serves(row), "it serves")
+    await until(cluster.is_ready, "/ready answers 200 again")
 
 
 @asynccontextmanager

@@ -26,6 +26,7 @@ SETTINGS = {
     "scheduler.model_not_available.unavailable_ttl_seconds": 0.3,
     "scheduler.feature_services.persona_adaptation": ["nobody-has-this"],
     "limits.jobs_per_session_max": 8,
+    "server.public_stats": True,
 }
 
 SESSIONS, NODES, UTTERANCES = 16, 6, 12
@@ -174,3 +175,6 @@ async def test_the_snapshot_says_the_same(cluster: Cluster) -> None:
 
     await until(lambda: jobs()["accepted"] == totals.accepted, "a snapshot of now")
     assert jobs() == {**totals._asdict(), "queued": 0, "in_flight": 0}
+    status, body = cluster.get(f"{cluster.scheduler.public_url}/api/v1/stats")
+    assert status == 200  # where dashboards in the field expect it
+    assert json.loads(body)["scheduler"]["jobs"]["accepted"] == totals.accepted

@@ -19,11 +19,11 @@ from tests.integration.peers import (
 ATTEMPTS_MAX = 3
 
 SETTINGS = {
-    "scheduler.job_timeout_seconds": 0.6,
+    "scheduler.job_timeout_seconds": 1,
     "scheduler.job_timeout.failover_max_attempts": ATTEMPTS_MAX,
-    "scheduler.job_timeout.pending_timeout_seconds": 3,
+    "scheduler.job_timeout.pending_timeout_seconds": 2,
     "scheduler.node_health.heartbeat_interval_seconds": 0.4,
-    "scheduler.node_health.heartbeat_timeout_seconds": 4,
+    "scheduler.node_health.heartbeat_timeout_seconds": 3,
     "scheduler.node_health.warmup_timeout_seconds": 0.5,
     "scheduler.node_health.forget_after_seconds": 0.5,
     "scheduler.model_not_available.unavailable_ttl_seconds": 0.5,
