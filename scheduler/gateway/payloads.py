@@ -50,7 +50,8 @@ class Payloads:
 
     def fetch(self, ref: ArenaRef) -> bytes | None:
         """Copy out what lies at `ref`, in any gateway's arena; None where it is gone."""
-        payload = self._readers[ref.arena].get(ref) if ref.arena < len(self._readers) else None
+        known = 0 <= ref.arena < len(self._readers)
+        payload = self._readers[ref.arena].get(ref) if known else None
         if payload is None:
             self._counters.add("payloads_lost_total")
         return payload

@@ -132,9 +132,10 @@ class Utterances:
                     self._answer_repeat(lease, speech)
                     return
             self._accept(job, speech)
-        except PeerError:
+        except PeerError as error:
             counters.add("jobs_refused_total")
-            raise
+            details = {**(error.details or {}), "utterance_index": speech.utterance_index}
+            raise PeerError(error.code, error.message, details) from None
 
     def _check(self, speech: Speech) -> int:
         if self._context.draining:

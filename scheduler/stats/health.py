@@ -24,6 +24,7 @@ class HealthReader:
         ]
         self._pid = views.column("processes", "pid")
         self._restarts = views.column("processes", "restarts")
+        self._started_ns = views.column("processes", "started_ns")
         self._heartbeat_ns = views.column("pulses", "heartbeat_ns")
         self._loop_lag_max_ns = views.column("pulses", "loop_lag_max_ns")
         self._slow_paths = views.column("pulses", "slow_paths_total")
@@ -36,13 +37,15 @@ class HealthReader:
     def _read_row(self, role: str, index: int, row: int, now_ns: int) -> ProcessHealth:
         pid = int(self._pid[row])
         heartbeat_ns = int(self._heartbeat_ns[row])
+        if heartbeat_ns < int(self._started_ns[row]):
+            heartbeat_ns = 0  # by a process before this one, as is all else in the row
         age_ns = max(0, now_ns - heartbeat_ns)
         return ProcessHealth(
             role=role,
             index=index,
             pid=pid,
             fresh=pid > 0 and heartbeat_ns > 0 and age_ns < PULSE_FRESH_NS,
-            ready=bool(self._ready[row]),
+            ready=heartbeat_ns > 0 and bool(self._ready[row]),
             restarts=int(self._restarts[row]),
             heartbeat_age_ms=age_ns // 1_000_000 if heartbeat_ns else None,
             loop_lag_max_ms=int(self._loop_lag_max_ns[row]) / 1e6,

@@ -27,7 +27,8 @@ def test_what_is_gone_or_never_was_is_counted(make_world: MakeWorld) -> None:
     world = make_world(gateways=2)
     assert world.payloads[0].fetch(ArenaRef(1, 0, 5, 77)) is None
     assert world.payloads[0].fetch(ArenaRef(9, 0, 5, 77)) is None
-    assert world.count("payloads_lost_total") == 2
+    assert world.payloads[0].fetch(ArenaRef(-1, 0, 5, 77)) is None
+    assert world.count("payloads_lost_total") == 3
 
 
 def test_a_full_arena_is_counted_and_its_use_shown(world: World) -> None:

@@ -191,6 +191,7 @@ def test_a_session_may_have_so_many_unfinished_jobs(make_world: MakeWorld) -> No
     (error,) = session.heard()
     assert error["code"] == "SERVER_BUSY"
     assert "limits.jobs_per_session_max" in error["message"]
+    assert error["details"]["utterance_index"] == 2
     assert world.count("jobs_refused_total") == 1
     assert world.count("jobs_live") == 2
 

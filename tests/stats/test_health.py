@@ -100,3 +100,14 @@ def test_the_last_fresh_moment(world: World, reader: HealthReader) -> None:
 def test_a_process_that_is_gone_is_not_fresh(world: World, reader: HealthReader) -> None:
     world.put("processes", DISPATCHER_ROW, pid=0)
     assert not reader.read(NOW_NS)[DISPATCHER_ROW].fresh
+
+
+def test_what_a_process_before_this_one_left_does_not_count(
+    world: World, reader: HealthReader
+) -> None:
+    world.beat(FIRST_GATEWAY_ROW, now_ns=NOW_NS)
+    world.put("processes", FIRST_GATEWAY_ROW, started_ns=NOW_NS + 1)
+    process = reader.read(NOW_NS + 2)[FIRST_GATEWAY_ROW]
+    assert not process.ready
+    assert not process.fresh
+    assert process.heartbeat_age_ms is None
