@@ -30,15 +30,17 @@ def serve(read_fd: int, write_fd: int, nodes: int) -> None:
     turn = 0
     while True:
         poller.poll()
+        answers: list[Assign | Deliver] = []
         for record in channel.receive():
             if type(record) is Submit:
                 slot = int(scores.argmin())
                 turn += 1
                 cells[slot] = (cells[slot] >> _TURN_BITS) * one_job + one_job + turn
-                channel.queue(Assign(record.job, 1, slot, None))
+                answers.append(Assign(record.job, 1, slot, None))
             elif type(record) is Result:
                 cells[record.node] -= one_job
-                channel.queue(Deliver(record.job, record.attempt, None))
+                answers.append(Deliver(record.job, record.attempt, None))
+        channel.queue_all(answers)
         while not channel.flush():
             select.select([], [write_fd], [])
 
