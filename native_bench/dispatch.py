@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from scheduler.config import Config, LimitSettings, ServerSettings
+from scheduler.config import Config, LimitSettings, ObservabilitySettings
 from scheduler.dispatch.services import distinct_classes
 from scheduler.ipc.boot import BootSpec, write_boot
 from scheduler.ipc.channel import Channel, make_pipes
@@ -146,7 +146,8 @@ def bare_loop(nodes: int) -> Iterator[tuple[Driver, int]]:
 def full_dispatcher(nodes: int) -> Iterator[tuple[Driver, int]]:
     """Start the real dispatcher process with its memory; yield its driver and its pid."""
     config = Config(
-        server=ServerSettings(host="127.0.0.1"), limits=LimitSettings(nodes_max=max(nodes, 64))
+        limits=LimitSettings(nodes_max=max(nodes, 64)),
+        observability=ObservabilitySettings(log_level="error"),
     )
     dimensions = Dimensions(
         gateways=1,

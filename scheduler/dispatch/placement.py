@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from scheduler.dispatch.nodes import Node
 
 INFINITE = int(np.iinfo(np.int64).max)
-LOAD_MAX = (1 << 22) - 1
 UTILIZATION_SCALE = 1 << 16
+"""Either kind of load is below a capacity's bound, 65,536, and so far from the sign bit."""
+
 _TURN_BITS = 40
 _TURN_MASK = (1 << _TURN_BITS) - 1
 """Wraps after 127 days at 100,000 jobs/s; for that moment equals are not taken in turns."""
@@ -122,7 +123,7 @@ class Placement:
         else:
             if self._by_utilization:
                 load = load * UTILIZATION_SCALE // node.capacity
-            score = min(load, LOAD_MAX) << _TURN_BITS | node.turn
+            score = load << _TURN_BITS | node.turn
         for cells in node.cells:
             cells[slot] = score
 
