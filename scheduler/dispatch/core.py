@@ -220,13 +220,16 @@ class Dispatcher:
         self._recovery = None
         self._handlers = self._working_handlers()
         homeless = []
+        rebuilt = 0
         for record, attempt, ref in recovery.jobs():
+            rebuilt += 1
             job = self._flow.rebuild(gateway_of(record.job), record, attempt, now_ns)
             node = self._table.by_ref(ref)
             if node is not None:
-                self._flow.adopt(job, node, now_ns, owner_knows=record.attempt > 0)
+                self._flow.adopt(job, node, now_ns, owner_knows=record.attempt >= attempt)
             else:
                 homeless.append(job)
+        self._settle_counts(rebuilt)
         for key, attempt, ref in recovery.held():
             node = self._table.by_ref(ref)
             assert node is not None, "a node that was announced keeps its row"
@@ -235,3 +238,15 @@ class Dispatcher:
             self._flow.place(job, now_ns)
         for gateway, event in recovery.deferred():
             self.receive(gateway, event, now_ns)
+
+    def _settle_counts(self, rebuilt: int) -> None:
+        """Make submitted = completed + failed + cancelled + live hold across dispatchers.
+
+        Totals only grow: jobs whose Submit was never read are submitted now, and those that the
+        one before had and nobody announced went with their gateway.
+        """
+        counts = self.counts
+        ended = counts.completed_total + counts.failed_total + counts.cancelled_total
+        live_before = counts.submitted_total - ended
+        counts.submitted_total += max(0, rebuilt - live_before)
+        counts.cancelled_total += max(0, live_before - rebuilt)

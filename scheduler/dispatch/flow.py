@@ -44,6 +44,9 @@ from scheduler.protocol.records import (
 _EXPIRED_PER_TICK_MAX = 256
 """Bounds one turn when thousands of deadlines pass at once."""
 
+_HIDDEN_PER_REFRESH_MAX = 64
+"""Failed-over jobs of a class that look for a node themselves, ten times a second."""
+
 _RETRY_AFTER_MS_MIN, _RETRY_AFTER_MS_MAX = 100, 5_000
 
 ELSEWHERE = frozenset(
@@ -114,6 +117,9 @@ class JobFlow:
         self._exclusions.clear()
         for node in self._marks.expire(now_ns):
             self._refit(node, now_ns)
+        for service_class in self._placement.classes:
+            for job in service_class.backlog.urgent(_HIDDEN_PER_REFRESH_MAX):
+                self._start_hidden(job, now_ns)
         if now_ns - self._rate_window_ns >= NS_PER_SECOND:
             counts = self._counts
             # Refused jobs have failed too, but made no room in the queue.
@@ -121,6 +127,13 @@ class JobFlow:
             self._ended_per_second = ended - self._ended_before_window
             self._ended_before_window = ended
             self._rate_window_ns = now_ns
+
+    def _start_hidden(self, job: Job, now_ns: int) -> None:
+        """Start a job that a free node did not find behind too many that had failed on it."""
+        node = self._choose_restricted(job)
+        if node is not None:
+            self._pending.remove(job)
+            self._start(job, node, now_ns)
 
     def update_gauges(self) -> None:
         """Bring the gauges among the counts and the tables up to date."""
@@ -428,8 +441,7 @@ class JobFlow:
             self.cancel(gateway, CancelJob(job.key, "the session's gateway is gone"), now_ns)
 
     def rebuild(self, gateway: int, record: Announce, attempt: int, now_ns: int) -> Job:
-        """Take over an announced job; the caller adopts or places it."""
-        self._counts.submitted_total += 1
+        """Take over an announced job; the caller counts it and adopts or places it."""
         job = self._new_job(gateway, record, now_ns)
         job.attempt = attempt
         return job
@@ -437,7 +449,7 @@ class JobFlow:
     def adopt(self, job: Job, node: Node, now_ns: int, *, owner_knows: bool) -> None:
         """Let an attempt that a node holds go on; its time starts anew.
 
-        An owner that doesn't know yet that its job was dispatched is told.
+        An owner that doesn't know of this attempt is told.
         """
         self._occupy(job, node, now_ns)
         if not owner_knows:
@@ -446,4 +458,5 @@ class JobFlow:
     def resubmit(self, gateway: int, record: Announce, now_ns: int) -> None:
         """Take in a job that was announced after the recovery's deadline."""
         if record.job not in self._jobs:
+            self._counts.submitted_total += 1
             self.place(self.rebuild(gateway, record, record.attempt, now_ns), now_ns)

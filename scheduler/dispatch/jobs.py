@@ -92,6 +92,10 @@ class Backlog:
         """Take `job` out, from wherever it stands."""
         del (self._urgent if job.order < 0 else self._jobs)[job.key]
 
+    def urgent(self, most: int) -> list[Job]:
+        """Return the first `most` jobs that failed over."""
+        return list(islice(self._urgent.values(), most))
+
     def first_for(self, node: "Node") -> Job | None:
         """Return the first job that may run on `node`."""
         for jobs in (self._urgent, self._jobs):

@@ -18,6 +18,7 @@ from scheduler.protocol.records import (
     Discard,
     DrainRequested,
     NodeAccepted,
+    NodeGone,
     NodeRefused,
     NodeStatusChanged,
     PairingAnswer,
@@ -126,6 +127,8 @@ class Gateway:
         node = self._nodes.get(record.conn)
         if node is not None:
             node.accepted(record)
+        else:  # its socket closed before it had a reference to report gone
+            self._link.send(NodeGone(record.node, "the node's connection closed"))
 
     def _node_refused(self, record: NodeRefused) -> None:
         node = self._nodes.get(record.conn)

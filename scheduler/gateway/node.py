@@ -211,12 +211,12 @@ class NodePeer:
 
     def accepted(self, record: NodeAccepted) -> None:
         """The node has a row in the table."""
-        again = self.ref != NO_NODE
-        self.ref = record.node
+        before, self.ref = self.ref, record.node
         self._tell_accepted(self, record.node)
-        if again:  # a new dispatcher took it over; the node need not know
+        if self.ref != before:
+            self._usage.start(record.node, self._context.now_ns)
+        if before != NO_NODE:  # a new dispatcher took it over; the node need not know
             return
-        self._usage.start(record.node, self._context.now_ns)
         self._connection.mark_identified()
         ack = NodeRegisterAck(self._node_id, "node registered", Status.REGISTERING.wire)
         self._connection.send(encode(ack))

@@ -275,6 +275,23 @@ def test_failed_over_jobs_are_served_before_those_that_wait_longer() -> None:
     assert only(Assign, desk.finish(1, kept, attempt=2)).job == job(3)
 
 
+def test_a_free_node_takes_a_job_that_waits_behind_many_that_failed_there() -> None:
+    desk = Desk()
+    bad, other, third = desk.node("bad", capacity=9), *(desk.node(n, capacity=1) for n in "ab")
+    placed = {number: desk.place(number) for number in range(11)}
+    desk.usage(bad, external_jobs=9)
+    desk.tick(0.2)
+    for number, node in placed.items():
+        if node == bad:
+            desk.fail(number, bad, "NODE_OVERLOADED")
+    last = next(number for number, node in placed.items() if node == third)
+    desk.fail(last, third, "NODE_OVERLOADED")
+    assert (desk.in_flight(bad), desk.in_flight(other), desk.in_flight(third)) == (0, 1, 1)
+    desk.usage(bad, external_jobs=0)
+    assigned = only(Assign, desk.tick(0.2))
+    assert (assigned.job, assigned.node) == (job(last), bad)
+
+
 def test_a_lost_node_may_run_its_jobs_again_when_it_is_back() -> None:
     desk = Desk()
     node = desk.node("n")

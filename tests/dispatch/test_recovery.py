@@ -94,7 +94,10 @@ def test_of_several_attempts_the_last_goes_on_and_the_others_end() -> None:
     desk.say(0, again("first", (job(1), 1)))
     desk.say(1, again("second", (job(1), 2)))
     desk.say(0, announce(1))
-    assert finish(desk) == [(0, CancelAttempt(job(1), 1, first, "superseded"))]
+    assert finish(desk) == [
+        (0, Dispatched(job(1), 2, second)),
+        (0, CancelAttempt(job(1), 1, first, "superseded")),
+    ]
     assert (desk.in_flight(first), desk.in_flight(second)) == (0, 1)
 
 

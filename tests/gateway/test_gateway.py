@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from tests.gateway.conftest import MakeWorld
-from tests.gateway.world import World
+from tests.gateway.world import FakeNode, World
 
 
 @pytest.fixture
@@ -142,6 +142,29 @@ def test_a_pairing_code_in_question_is_asked_again(world: World) -> None:
     assert session.session_id
     world.replace_dispatcher()
     assert [m["code"] for m in waiting.wire.take()] == ["INVALID_PAIRING_CODE"]
+
+
+def test_a_node_that_left_before_it_was_accepted_leaves_no_row(world: World) -> None:
+    node = FakeNode(world, 0)
+    node.register(node_id="node-7")
+    node.peer.on_closed()
+    world.settle()
+    again = world.node(node_id="node-7")
+    assert again.node_id == "node-7"
+
+
+def test_jobs_are_counted_once_across_dispatchers(pair: World) -> None:
+    node, session = pair.node(gateway=1), pair.session(gateway=0)
+    for index in range(3):
+        session.speak(index)
+    jobs = node.jobs()
+    node.answer(jobs[0])
+    before = pair.core.counts
+    pair.replace_dispatcher(carry_counts=True)
+    counts = pair.core.counts
+    ended = counts.completed_total + counts.failed_total + counts.cancelled_total
+    assert counts.submitted_total == before.submitted_total == 3
+    assert counts.submitted_total - ended == 2
 
 
 def test_counters_agree_after_everything(pair: World) -> None:

@@ -14,6 +14,7 @@ import msgspec
 
 from scheduler.config import Config
 from scheduler.dispatch.core import Dispatcher
+from scheduler.dispatch.counts import NAMES
 from scheduler.dispatch.services import distinct_classes
 from scheduler.dispatch.tables import Tables
 from scheduler.gateway.context import GatewayContext
@@ -180,12 +181,19 @@ class World:
         self.core.tick(time.monotonic_ns() + round(later_seconds * 1e9))
         self.settle()
 
-    def replace_dispatcher(self) -> None:
-        """Lose the dispatcher, and what was on its way; let a new one take over."""
+    def replace_dispatcher(self, *, carry_counts: bool = False) -> None:
+        """Lose the dispatcher, and what was on its way; let a new one take over.
+
+        With `carry_counts` it counts on from the totals of the one before, as the process does.
+        """
+        totals = self.core.counts
         for link, box in zip(self.links, self.core.outbox, strict=True):
             link.sent.clear()
             box.clear()
         self.core = self._core()
+        if carry_counts:
+            for name in NAMES:
+                setattr(self.core.counts, name, getattr(totals, name))
         self.core.start_recovery(time.monotonic_ns())
         for gateway in self.gateways:
             gateway.announce()

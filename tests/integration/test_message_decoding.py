@@ -20,6 +20,12 @@ from tests.integration.peers import (
     registration,
 )
 
+SETTINGS = {
+    "limits.messages_per_second_max": 100_000,
+    "limits.nodes_max": 4_096,
+    "limits.sessions_per_gateway_max": 4_096,
+}
+
 SESSION_INIT: Message = {
     "type": "session_init",
     "client_version": "1.0",
@@ -534,3 +540,121 @@ async def test_a_message_may_come_in_fragments(cluster: Cluster) -> None:
         session.session_id = (await session.expect("session_init_ack"))["session_id"]
         await session.speak()
         await session.result()
+
+
+# --- no value of any field does harm --------------------------------------------------------
+
+ODD_VALUES = (
+    "null",
+    "true",
+    "0",
+    "-1",
+    "1.5",
+    "1e400",
+    str(2**53 + 1),
+    str(2**63),
+    str(10**40),
+    '""',
+    '"\\u0000"',
+    '"\\ud800"',
+    '"' + "x" * 300 + '"',
+    '"' + "字" * 200 + '"',
+    "[]",
+    "[null]",
+    "{}",
+    '{"x": "\\udfff"}',
+)
+
+
+def mutations(message: Message) -> list[str]:
+    """Return the message with each field in turn replaced by each odd value, as JSON."""
+    return [
+        json.dumps({**message, name: "~"}).replace('"~"', value)
+        for name in message
+        for value in ODD_VALUES
+    ]
+
+
+async def test_no_value_in_a_sessions_messages_does_harm(cluster: Cluster) -> None:
+    async with (
+        a_node(cluster.node_url, max_concurrent_jobs=500),
+        a_session(cluster.session_url) as session,
+    ):
+        own = {"session_id": session.session_id}
+        for message in (
+            {**UTTERANCE, **own, "request_id": None},
+            {"type": "audio_chunk", **own, "seq": 0, "is_final": True, "payload": "AAAA"},
+            {"type": "client_heartbeat", **own, "timestamp": 1},
+            {"type": "tts_play_ended", **own, "trace_id": "t", "group_id": "g", "ts_end_ms": 1},
+            {"type": "session_close", "session_id": "sess-0", "reason": "x"},
+        ):
+            for text in mutations(message):
+                await session.send_raw(text)
+                await session.fence()
+        codes = {m["code"] for m in session.unread if m["type"] == "error"}
+        assert codes == {"INVALID_MESSAGE", "INVALID_SESSION"}
+
+
+async def test_no_value_in_a_session_init_does_harm(cluster: Cluster) -> None:
+    async with a_node(cluster.node_url, max_concurrent_jobs=500):
+        for text in mutations(SESSION_INIT):
+            async with raw_session(cluster.session_url) as session:
+                await session.send_raw(text)
+                message = await session.next()
+                assert message is not None
+                if message["type"] == "session_init_ack":
+                    session.session_id = message["session_id"]
+                else:
+                    assert message["code"] == "INVALID_MESSAGE"
+                    await session.init()
+                await session.speak()
+                await session.result()
+
+
+async def test_no_value_in_a_registration_does_harm(cluster: Cluster) -> None:
+    for text in mutations(NODE_REGISTER):
+        async with raw_node(cluster.node_url) as node:
+            await node.send_raw(text)
+            message = await node.next()
+            assert message is not None
+            if message["type"] == "node_register_ack":
+                node.node_id = message["node_id"]
+            else:
+                assert message["code"] in {"INVALID_MESSAGE", "INVALID_CAPABILITY_SCHEMA"}
+                await node.register()
+            await node.fence()
+
+
+async def test_no_value_in_a_nodes_messages_does_harm(cluster: Cluster) -> None:
+    async with (
+        a_node(cluster.node_url, hold) as node,
+        a_session(cluster.session_url) as session,
+    ):
+        usage = HEARTBEAT["resource_usage"]
+        own = {"node_id": node.node_id}
+        for text in mutations({**HEARTBEAT, **own}) + [
+            json.dumps({**HEARTBEAT, **own, "resource_usage": "~"}).replace('"~"', inner)
+            for inner in mutations(usage)
+        ]:
+            await node.send_raw(text)
+        await node.fence()  # it is known to be degraded before it recovers
+        await node.heartbeat(
+            installed_services=installed(*CORE_SERVICES),
+            capability_state=dict.fromkeys(CORE_SERVICES, "ready"),
+        )
+        await node.fence()
+        await session.speak(0)
+        job = await node.job()
+        about = {"type": "asr_partial", **node._about(job), "text": "x", "is_final": False}
+        for text in mutations(about):
+            await node.send_raw(text)
+        await node.fence()
+        for index, text in enumerate(mutations({"type": "job_result", **JOB_RESULT})):
+            await node.send_raw(f"{text[:-1]}, {json.dumps(node._about(job))[1:]}")
+            await node.complete(job)  # ends it, unless the other did
+            await session.expect("ui_event", event="DISPATCHED", utterance_index=index)
+            await session.speak(index + 1)
+            job = await node.job()
+        await node.complete(job)
+        await node.fence()
+        await session.fence()

@@ -28,6 +28,8 @@ from tests.integration.peers import (
 
 SETTINGS = {
     "scheduler.require_gpu": True,
+    "scheduler.node_health.heartbeat_interval_seconds": 1,
+    "scheduler.node_health.heartbeat_timeout_seconds": 3,
     "scheduler.node_health.health_check_count": 2,
     "scheduler.node_health.window_size": 5,
     "scheduler.node_health.failure_count": 3,
@@ -333,6 +335,37 @@ async def test_a_closed_socket_takes_the_node_offline(cluster: Cluster) -> None:
         node_id = node.node_id
         assert cluster.nodes()[node_id].status == Status.READY
     await until(lambda: cluster.nodes()[node_id].status == Status.OFFLINE, "offline")
+
+
+async def test_a_node_without_heartbeats_is_offline_and_its_jobs_fail_over(
+    cluster: Cluster,
+) -> None:
+    async with (
+        a_node(cluster.node_url, hold, beats=BEATS, node_id="node-SILENT") as silent,
+        a_session(cluster.session_url) as session,
+    ):
+        await session.speak()
+        await silent.job()
+        async with a_node(cluster.node_url, answer, beats=BEATS) as spare:
+            while not spare.assigned:
+                await spare.heartbeat()
+                await asyncio.sleep(0.1)
+            assert spare.assigned[0]["attempt_id"] == 2
+            await session.result()
+        assert (await silent.status("offline"))["reason"]
+        await silent.closed()
+    async with a_node(cluster.node_url, beats=BEATS, node_id="node-SILENT"):
+        pass  # an offline id is free
+
+
+async def test_a_node_that_knows_its_id_need_not_wait_for_the_ack(cluster: Cluster) -> None:
+    async with raw_node(cluster.node_url) as node:
+        node.node_id = "node-EAGER"
+        await node.send("node_register", **registration(node_id=node.node_id))
+        for _ in range(BEATS):
+            await node.heartbeat()
+        await node.status("ready")
+        assert node.unread[0]["type"] == "node_register_ack"
 
 
 # --- what counts as a result ---------------------------------------------------------------

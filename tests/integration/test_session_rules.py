@@ -614,6 +614,21 @@ async def test_partial_text_reaches_the_session(cluster: Cluster) -> None:
             }
 
 
+async def test_partial_text_of_an_utterance_that_ended_is_dropped(cluster: Cluster) -> None:
+    async with (
+        a_node(cluster.node_url, hold) as node,
+        a_session(cluster.session_url) as session,
+    ):
+        await session.speak()
+        job = await node.job()
+        await node.complete(job)
+        await session.result()
+        await node.partial(job, "late")
+        await node.fence()
+        await session.fence()
+        assert not [m for m in session.unread if m["type"] == "asr_partial"]
+
+
 # --- order ---------------------------------------------------------------------------------
 
 
@@ -696,6 +711,22 @@ async def test_a_refused_utterance_holds_back_nothing(cluster: Cluster) -> None:
         await session.expect("error", code="INVALID_MESSAGE")
         await session.speak(1)
         await session.result(1)
+
+
+async def test_utterances_that_share_an_index_leave_as_they_were_accepted(
+    cluster: Cluster,
+) -> None:
+    async with (
+        a_node(cluster.node_url, hold) as node,
+        a_session(cluster.session_url) as session,
+    ):
+        for trace_id in ("first", "second", "third"):
+            await session.speak(7, trace_id=trace_id)
+        jobs = [await node.job() for _ in range(3)]
+        for job in reversed(jobs):
+            await node.complete(job)
+        results = [await session.result(7) for _ in range(3)]
+        assert [result["trace_id"] for result in results] == ["first", "second", "third"]
 
 
 async def test_sessions_do_not_hold_back_each_other(cluster: Cluster) -> None:
