@@ -213,7 +213,7 @@ class LimitSettings(_Table, frozen=True):
     ] = 64 << 20
     write_buffer_bytes_max: Annotated[
         Bytes, _help("unsent bytes at which a slow reader is cut off")
-    ] = 16 << 20
+    ] = 32 << 20
     messages_per_second_max: Annotated[Count, _help("messages from one connection")] = 200
     handshake_timeout_seconds: Annotated[Seconds, _help("for the WebSocket handshake")] = 10.0
     first_message_timeout_seconds: Annotated[

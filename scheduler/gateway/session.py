@@ -145,7 +145,7 @@ class SessionPeer:
     def _init(self, init: SessionInit) -> None:
         if self._context.draining:
             raise PeerError(ErrorCode.SERVER_SHUTDOWN, SHUTTING_DOWN)
-        if init.pairing_code is None:
+        if not init.pairing_code:  # an empty field of a form is no code
             self._open(init, NO_NODE, None)
             return
         self._pairing = init

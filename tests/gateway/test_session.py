@@ -166,6 +166,12 @@ def test_pairing_holds_messages_until_it_is_answered(world: World) -> None:
     assert len(node.jobs()) == 1
 
 
+def test_an_empty_pairing_code_is_none(world: World) -> None:
+    session = world.session(pairing_code="")
+    (ack,) = session.wire.take()
+    assert (ack["type"], ack["assigned_node_id"]) == ("session_init_ack", None)
+
+
 def test_a_wrong_pairing_code_opens_nothing_and_may_be_corrected(world: World) -> None:
     session = world.session(pairing_code="000000")
     (error,) = session.wire.take()
