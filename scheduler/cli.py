@@ -14,7 +14,8 @@ import click
 from scheduler import __version__
 from scheduler.cli_client import configure_client_logging, run_client
 from scheduler.cli_node import node
-from scheduler.errors import ConfigError, SchedulerError, StartError
+from scheduler.cli_top import top
+from scheduler.errors import ConfigError, LayoutError, SchedulerError, StartError
 from scheduler.nodes.errors import AudioError, NoToolsError, TooManyNodesError
 from scheduler.sdk.errors import ConnectionLost, SdkError
 
@@ -22,6 +23,8 @@ SESSION_URL = "ws://127.0.0.1:5010/ws/session"
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 EXIT_DATA, EXIT_UNAVAILABLE, EXIT_CONFIG = 65, 69, 78  # as sysexits.h has them
+
+_UNAVAILABLE = (StartError, LayoutError, ConnectionLost, NoToolsError, TooManyNodesError)
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -47,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 def _exit_code(error: SchedulerError) -> int:
     if isinstance(error, ConfigError):
         return EXIT_CONFIG
-    if isinstance(error, StartError | ConnectionLost | NoToolsError | TooManyNodesError):
+    if isinstance(error, _UNAVAILABLE):
         return EXIT_UNAVAILABLE
     return EXIT_DATA if isinstance(error, AudioError) else EXIT_FAILED
 
@@ -66,6 +69,7 @@ def cli() -> None:
 
 
 cli.add_command(node)
+cli.add_command(top)
 
 
 @cli.command()
@@ -75,17 +79,19 @@ def run(path: Path | None) -> int:
 
     Without --config all settings have their defaults: sessions and nodes on port 5010, operators
     on 127.0.0.1:5011. Environment variables are laid over the file: SCHEDULER_SERVER__PORT=6010
-    sets server.port.
+    sets server.port. SIGHUP reads the file again and changes what is logged.
 
     \b
     Examples:
       lingua-scheduler run --config configs/default.toml
       SCHEDULER_GATEWAYS=2 lingua-scheduler run
     """
+    from functools import partial
+
     from scheduler.config import load
     from scheduler.supervisor import supervisor
 
-    return supervisor.run(load(path))
+    return supervisor.run(load(path), reload=partial(load, path))
 
 
 @cli.command("check-config")
@@ -102,10 +108,11 @@ def check_config(path: Path | None) -> None:
     """
     import msgspec
 
-    from scheduler.config import load
+    from scheduler.config import SECRETS, load
 
     for key, value in _flatten(msgspec.to_builtins(load(path))):
-        click.echo(f"{key} = {msgspec.json.encode(value).decode()}")
+        shown = "***" if value and key in SECRETS else value
+        click.echo(f"{key} = {msgspec.json.encode(shown).decode()}")
 
 
 def _flatten(table: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -9,28 +9,38 @@ Durations are seconds and may be fractions. `configs/default.toml` is generated 
 """
 
 import difflib
+import ipaddress
 import os
 import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct, field
 
 from scheduler.errors import ConfigError
 from scheduler.protocol.ids import GATEWAYS_MAX, NODES_MAX
+from scheduler.protocol.requirements import SERVICE_ID_BYTES_MAX
 
 ENV_PREFIX = "SCHEDULER_"
+
+ALIASES = {"MODEL_HUB_URL": "model_hub.base_url"}
+"""Variables that deployments in the field set; those with the prefix win over them."""
+
+SECRETS = frozenset({"server.admin_token"})
+"""Keys whose values are never shown."""
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
-ServiceId = Annotated[str, Meta(max_length=64)]
+ServiceId = Annotated[str, Meta(max_length=SERVICE_ID_BYTES_MAX)]
 Bytes = Annotated[int, Meta(ge=1_024, le=1 << 40)]
 Cores = list[Annotated[int, Meta(ge=0, le=4_095)]]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class _Table(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -48,6 +58,10 @@ class ServerSettings(_Table, frozen=True):
     port: Annotated[Port, _help("port for sessions and nodes; 0 takes a free one")] = 5010
     ops_host: Annotated[str, _help("address for operators")] = "127.0.0.1"
     ops_port: Annotated[Port, _help("port for operators; 0 takes a free one")] = 5011
+    admin_token: Annotated[
+        str,
+        _help("operators show it to drain and resume nodes; needed where ops_host is not loopback"),
+    ] = ""
     public_stats: Annotated[bool, _help("serve /api/v1/stats on the public port too")] = False
     allowed_origins: Annotated[
         list[str],
@@ -58,9 +72,13 @@ class ServerSettings(_Table, frozen=True):
 class ModelHubSettings(_Table, frozen=True):
     """Where the service catalogue comes from."""
 
-    base_url: Annotated[str, _help("catalogue is fetched from <base_url>/api/services")] = (
-        "http://localhost:5000"
-    )
+    base_url: Annotated[
+        str,
+        _help(
+            'catalogue is fetched from <base_url>/api/services; "" = nowhere; the variable '
+            "MODEL_HUB_URL sets it too"
+        ),
+    ] = "http://localhost:5000"
     storage_path: Annotated[
         str, _help('folder with services_index.json, used before the hub answered; "" = none')
     ] = ""
@@ -150,7 +168,8 @@ class CoreServicesSettings(_Table, frozen=True):
     tts_service_id: Annotated[ServiceId, _help("for use_tts")] = "piper-tts"
 
 
-Services = list[ServiceId]
+Services = Annotated[list[ServiceId], Meta(max_length=16)]
+"""Six features of 16 and the core ones are far fewer than the bits there are for services."""
 
 
 class FeatureServicesSettings(_Table, frozen=True):
@@ -215,6 +234,9 @@ class LimitSettings(_Table, frozen=True):
         Bytes, _help("unsent bytes at which a slow reader is cut off")
     ] = 32 << 20
     messages_per_second_max: Annotated[Count, _help("messages from one connection")] = 200
+    node_messages_per_second_max: Annotated[
+        Count, _help("messages from a registered node: its results, partial texts, heartbeats")
+    ] = 5_000
     handshake_timeout_seconds: Annotated[Seconds, _help("for the WebSocket handshake")] = 10.0
     first_message_timeout_seconds: Annotated[
         Seconds, _help("for session_init or node_register")
@@ -232,11 +254,16 @@ class StatsSettings(_Table, frozen=True):
 
 
 class ObservabilitySettings(_Table, frozen=True):
-    """Logs."""
+    """Logs. All but `path_warn_ms` can be changed while it runs: see docs/operations.md."""
 
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], _help("least severe level shown")
-    ] = "info"
+    log_level: Annotated[LogLevel, _help("least severe level shown")] = "info"
+    levels: Annotated[
+        dict[str, LogLevel],
+        _help(
+            "levels of single modules and those below them; a name and its level each, as in "
+            '{ "scheduler.gateway" = "debug" }'
+        ),
+    ] = {}
     log_format: Annotated[
         Literal["auto", "console", "json"], _help("auto: console on a terminal, else JSON")
     ] = "auto"
@@ -357,12 +384,15 @@ def _explain(problem: str, raw: dict[str, Any], source: str, variables: Mapping[
         choices = msgspec.inspect.type_info(_field_type(table_at(".".join(tables)), name))
         what = f"expected one of {', '.join(_literals(choices))}"
     place = variables.get(key, source)
-    return f"{place}: {key} = {value!r} is not allowed: {what[0].lower()}{what[1:]}"
+    shown = "***" if key in SECRETS else repr(value)
+    return f"{place}: {key} = {shown} is not allowed: {what[0].lower()}{what[1:]}"
 
 
 def _literals(info: msgspec.inspect.Type) -> list[str]:
     while isinstance(info, msgspec.inspect.Metadata):
         info = info.type
+    if isinstance(info, msgspec.inspect.DictType):
+        info = info.value_type
     assert isinstance(info, msgspec.inspect.LiteralType)
     return [repr(value) for value in info.values]
 
@@ -391,6 +421,11 @@ def _field_type(table: type[Struct], name: str) -> Any:
 def _apply_environment(raw: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
     """Write the environment's values into `raw`; return the variable that set each key."""
     variables = {}
+    for alias, key in ALIASES.items():
+        if environ.get(alias):
+            table, _, name = key.rpartition(".")
+            raw.setdefault(table, {})[name] = environ[alias]
+            variables[key] = alias
     for variable in sorted(environ):
         if not variable.startswith(ENV_PREFIX):
             continue
@@ -426,6 +461,22 @@ def _parse_variable(variable: str, text: str, kind: Any) -> Any:
         return text  # of the wrong type, which the conversion reports with the key
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port  # raises where it is no number in range
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and port != 0
+
+
 def _check_relations(config: Config, source: str) -> None:
     """Hold the relations between settings that no single bound can."""
     health = config.scheduler.node_health
@@ -452,11 +503,52 @@ def _check_relations(config: Config, source: str) -> None:
             f"least limits.message_bytes_max = {config.limits.message_bytes_max}",
         ),
         (
+            not config.model_hub.base_url or _is_web_address(config.model_hub.base_url),
+            f"model_hub.base_url = {config.model_hub.base_url!r} is no web address; "
+            "use one as http://hub.example:5000",
+        ),
+        (
+            bool(config.server.admin_token) or _is_loopback(config.server.ops_host),
+            f"server.ops_host = {config.server.ops_host!r} can be reached from other machines; "
+            "set server.admin_token, or use 127.0.0.1",
+        ),
+        (
             config.server.port != config.server.ops_port or config.server.port == 0,
             f"server.port and server.ops_port are both {config.server.port}; "
             "give them different ports",
         ),
     ]
+    relations += [
+        (
+            len(service.encode()) <= SERVICE_ID_BYTES_MAX,
+            f"scheduler.*_services names {service!r}, which is longer than "
+            f"{SERVICE_ID_BYTES_MAX} bytes of UTF-8",
+        )
+        for service in _configured_services(config)
+    ]
+    relations += [
+        (
+            _is_module(name),
+            f"observability.levels names {name!r}, which is no module of the scheduler; "
+            "use one as scheduler.gateway",
+        )
+        for name in config.observability.levels
+    ]
     for holds, message in relations:
         if not holds:
             raise ConfigError(f"{source}: {message}")
+
+
+def _is_module(name: str) -> bool:
+    """Return whether there is such a module or package of ours, without importing it."""
+    package, *parts = name.split(".")
+    path = Path(__file__).parent.joinpath(*parts)
+    if package != "scheduler" or not all(part.isidentifier() for part in parts):
+        return False
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def _configured_services(config: Config) -> list[str]:
+    core = msgspec.structs.astuple(config.scheduler.core_services)
+    features = msgspec.structs.astuple(config.scheduler.feature_services)
+    return [*core, *(service for services in features for service in services)]

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.inspect import (
     BoolType,
+    DictType,
     FloatType,
     IntType,
     ListType,
@@ -171,6 +172,8 @@ def _allowed(kind: Type, unit: str) -> str:
             return f"text of at most {kind.max_length} characters" if kind.max_length else "text"
         case ListType():
             return f"list of {_allowed(kind.item_type, '')}"
+        case DictType():
+            return f"table of {_allowed(kind.value_type, '')}"
         case _:
             raise TypeError(f"no words for {kind}")
 

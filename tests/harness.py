@@ -81,14 +81,22 @@ def environment(overrides: Overrides) -> dict[str, str]:
 class RunningScheduler:
     """A scheduler in processes of its own."""
 
-    def __init__(self, folder: Path, overrides: Overrides | None = None) -> None:
-        """Start it with its files in `folder`; it may not serve yet."""
+    def __init__(
+        self, folder: Path, overrides: Overrides | None = None, *, config: Path | None = None
+    ) -> None:
+        """Start it with its files in `folder`; it may not serve yet.
+
+        `overrides` go to the environment, which wins over the file `config`.
+        """
         self.runtime_dir = folder / "runtime"
         self.log_path = folder / "scheduler.log"
         settings = {**_DEFAULTS, "runtime_dir": str(self.runtime_dir), **(overrides or {})}
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "scheduler", "run"],
+                [
+                    *(sys.executable, "-m", "scheduler", "run"),
+                    *(("--config", str(config)) if config else ()),
+                ],
                 env=environment(settings),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -96,6 +96,16 @@ def test_settings_are_printed_as_they_come_out(
     assert 'scheduler.core_services.asr_service_id = "node-inference"' in out.splitlines()
 
 
+def test_the_admin_token_is_not_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCHEDULER_SERVER__ADMIN_TOKEN", "secret")
+    code, out, _ = ended(capsys, "check-config")
+    assert code == 0
+    assert "secret" not in out
+    assert 'server.admin_token = "***"' in out.splitlines()
+
+
 def test_a_wrong_setting_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "s.toml"
     path.write_text("[server]\nprot = 1\n")

@@ -150,6 +150,13 @@ def test_a_wrong_variable_is_named(tmp_path: Path, variable: str, text: str, par
         ("[limits]\nutterance_bytes_max = 67108864\n", "must fit limits.arena_bytes"),
         ("[limits]\nwrite_buffer_bytes_max = 1024\n", "at least limits.message_bytes_max"),
         ("[server]\nport = 5011\n", "give them different ports"),
+        ('[server]\nops_host = "0.0.0.0"\n', "set server.admin_token, or use 127.0.0.1"),
+        ('[server]\nops_host = "::"\n', "set server.admin_token"),
+        ('[server]\nops_host = ""\n', "set server.admin_token"),
+        ('[server]\nops_host = "ops.example"\n', "set server.admin_token"),
+        ('[model_hub]\nbase_url = "hub:5000"\n', "is no web address"),
+        ('[model_hub]\nbase_url = "http://"\n', "is no web address"),
+        ('[model_hub]\nbase_url = "http://hub:x"\n', "is no web address"),
     ],
 )
 def test_relations_between_settings_hold(tmp_path: Path, text: str, part: str) -> None:
@@ -202,3 +209,60 @@ def test_table_at_finds_tables_only() -> None:
     for path in ("server.port", "nothing"):
         with pytest.raises(KeyError):
             table_at(path)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])
+def test_operators_of_this_machine_need_no_token(tmp_path: Path, host: str) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(f'[server]\nops_host = "{host}"\n')
+    assert load(path, {}).server.ops_host == host
+
+
+def test_with_a_token_operators_may_be_anywhere(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text('[server]\nops_host = "0.0.0.0"\n')
+    server = load(path, {"SCHEDULER_SERVER__ADMIN_TOKEN": "secret"}).server
+    assert (server.ops_host, server.admin_token) == ("0.0.0.0", "secret")  # noqa: S104
+
+
+def test_a_secret_is_not_shown_when_it_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text("[server]\nadmin_token = 271828\n")
+    with pytest.raises(ConfigError, match=r"server.admin_token = \*\*\* is not allowed") as caught:
+        load(path, {})
+    assert "271828" not in str(caught.value)
+
+
+def test_the_hub_s_variable_of_the_field_is_read() -> None:
+    environ = {"MODEL_HUB_URL": "http://hub:1"}
+    assert load(None, environ).model_hub.base_url == "http://hub:1"
+    environ["SCHEDULER_MODEL_HUB__BASE_URL"] = "http://hub:2"
+    assert load(None, environ).model_hub.base_url == "http://hub:2"
+    default = load(None, {}).model_hub.base_url
+    assert load(None, {"MODEL_HUB_URL": ""}).model_hub.base_url == default
+    with pytest.raises(ConfigError, match="is no web address"):
+        load(None, {"MODEL_HUB_URL": "nonsense"})
+
+
+# --- levels of modules ----------------------------------------------------------------------
+
+
+def test_levels_are_set_in_files_and_the_environment(tmp_path: Path) -> None:
+    text = '[observability.levels]\n"scheduler.gateway" = "debug"\nscheduler = "warning"\n'
+    levels = {"scheduler.gateway": "debug", "scheduler": "warning"}
+    assert load_text(tmp_path, text).observability.levels == levels
+    variable = {"SCHEDULER_OBSERVABILITY__LEVELS": '{ "scheduler.gateway.jobs" = "error" }'}
+    found = load_text(tmp_path, "", variable).observability.levels
+    assert found == {"scheduler.gateway.jobs": "error"}
+
+
+def test_a_wrong_level_names_those_that_are_allowed(tmp_path: Path) -> None:
+    said = refusal(tmp_path, '[observability.levels]\n"scheduler.gateway" = "loud"\n')
+    assert "observability.levels" in said
+    assert "expected one of 'debug', 'error', 'info', 'warning'" in said
+
+
+@pytest.mark.parametrize("name", ["scheduler.gatway", "asyncio", "", "scheduler..", "../etc"])
+def test_modules_that_do_not_exist_have_no_level(tmp_path: Path, name: str) -> None:
+    said = refusal(tmp_path, f'[observability.levels]\n"{name}" = "debug"\n')
+    assert f"names {name!r}, which is no module of the scheduler" in said

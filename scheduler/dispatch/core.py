@@ -139,6 +139,11 @@ class Dispatcher:
             self._flow.refresh(now_ns)
             self._pairing.expire(now_ns)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether more was due at the last tick than one tick does."""
+        return self._flow.is_behind
+
     def update_gauges(self) -> None:
         """Bring the gauges among `counts` and the tables up to date."""
         self._flow.update_gauges()

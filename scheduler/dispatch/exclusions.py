@@ -1,44 +1,45 @@
 """Why nodes can't take a job, as counts per reason: for metrics and refusals, not for placing.
 
-To add a reason: a member of `Exclusion`, in the order in which reasons are looked at, and its
-condition in `count`.
+To add a reason: a member of `Exclusion` (protocol/exclusions.py), in the order in which reasons
+are looked at, and its condition in `look`.
 """
 
-from enum import StrEnum
+from dataclasses import dataclass
 
 import numpy as np
 
 from scheduler.config import LoadBalancerSettings
-from scheduler.dispatch.tables import Tables, Words
+from scheduler.dispatch.tables import Int64s, Tables, Words
+from scheduler.protocol.exclusions import Exclusion
 from scheduler.protocol.ids import NO_NODE, slot_of
 from scheduler.protocol.status import Status
 
 
-class Exclusion(StrEnum):
-    """Reasons; a node counts under the first that holds."""
+@dataclass(frozen=True, slots=True)
+class Excluded:
+    """Nodes by reason: `reasons` has those that hold; the arrays have shape (reasons,).
 
-    OFFLINE = "offline"
-    PRIVATE = "private"
-    DRAINING = "draining"
-    NOT_READY = "not_ready"
-    NOT_INSTALLED = "service_not_installed"
-    SERVICE_NOT_READY = "service_not_ready"
-    MODEL_NOT_AVAILABLE = "model_not_available"
-    FAILED_THIS_JOB = "failed_this_job"
-    CPU_LIMIT = "cpu_over_limit"
-    GPU_LIMIT = "gpu_over_limit"
-    MEMORY_LIMIT = "memory_over_limit"
-    FULL = "no_free_slot"
+    `samples` are references of one node each, NO_NODE where there is none.
+    """
+
+    reasons: dict[str, int]
+    counts: Int64s
+    samples: Int64s
+
+    def count_into(self, tables: Tables) -> None:
+        """Add to the totals that operators are shown."""
+        tables.excluded_total += self.counts
+        np.copyto(tables.excluded_sample, self.samples, where=self.samples != NO_NODE)
 
 
-def count(
+def look(
     tables: Tables,
     limits: LoadBalancerSettings,
     services: Words,
     failed: tuple[int, ...] = (),
     paired: int = NO_NODE,
-) -> dict[str, int]:
-    """Return how many nodes each reason excludes from a job that requires `services`.
+) -> Excluded:
+    """Return which nodes each reason excludes from a job that requires `services`.
 
     `services` has shape (SERVICE_WORDS,); `failed` are references of nodes that failed the job.
     Of a `paired` job only its node is looked at. One pass over the table.
@@ -62,11 +63,17 @@ def count(
         >= nodes.capacity[rows],
     }
     open_rows = nodes.status[rows] != Status.FREE
-    counts = {}
-    for reason, holds in conditions.items():
-        excluded = open_rows & holds
-        total = int(np.count_nonzero(excluded))
-        if total:
-            counts[reason.value] = total
-        open_rows &= ~holds
-    return counts
+    counts = np.zeros(len(Exclusion), np.int64)
+    samples = np.full(len(Exclusion), NO_NODE, np.int64)
+    for index, reason in enumerate(Exclusion):
+        excluded = open_rows & conditions[reason]
+        counts[index] = np.count_nonzero(excluded)
+        if counts[index]:
+            samples[index] = nodes.ref[rows][excluded.argmax()]
+        open_rows &= ~conditions[reason]
+    reasons = {
+        reason.value: count
+        for reason, count in zip(Exclusion, counts.tolist(), strict=True)
+        if count
+    }
+    return Excluded(reasons, counts, samples)

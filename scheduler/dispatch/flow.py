@@ -12,8 +12,8 @@ A job is in exactly one place: it holds a slot (`_running` and its node's `jobs`
 from collections.abc import Callable
 
 from scheduler.config import Config
-from scheduler.dispatch import exclusions
 from scheduler.dispatch.counts import Counts
+from scheduler.dispatch.exclusions import Excluded, look
 from scheduler.dispatch.jobs import Cause, Job
 from scheduler.dispatch.nodes import NOBODY, Node, NodeTable
 from scheduler.dispatch.pending import Pending
@@ -25,6 +25,7 @@ from scheduler.dispatch.tables import Tables
 from scheduler.protocol.codes import ErrorCode
 from scheduler.protocol.ids import NO_NODE, slot_of
 from scheduler.protocol.records import (
+    TIMED_OUT,
     Announce,
     Assign,
     CancelAttempt,
@@ -93,24 +94,31 @@ class JobFlow:
         self._timeouts = config.scheduler.job_timeout
         self._balance = config.scheduler.load_balancer
         self._deadlines = Deadlines.of(config)
-        self._marks = ModelMarks(config.scheduler.model_not_available)
+        self._marks = ModelMarks(config.scheduler.model_not_available, tables)
         self._pending = Pending(config.limits)
         self._class_of_requirement: dict[int, RequirementClass] = {}
         self._jobs: dict[int, Job] = {}
         # Attempts start in this order and all may take equally long: the first is the next due.
         self._running: dict[int, Job] = {}
         self._attempt_due_ns = 0
-        self._exclusions: dict[tuple[int, int, tuple[int, ...]], dict[str, int]] = {}
+        self._expired = 0
+        self._exclusions: dict[tuple[int, int, tuple[int, ...]], Excluded] = {}
         self._rate_window_ns = 0
         self._ended_before_window = 0
         self._ended_per_second = 0
 
     def tick(self, now_ns: int) -> None:
-        """End what has run or waited for too long."""
+        """End what has run or waited for too long, a bounded number a call."""
+        self._expired = 0
         if self._running and now_ns >= self._attempt_due_ns:
             self._expire_attempts(now_ns)
         if self._pending:
             self._expire_waiting(now_ns)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the last tick left some that were due to the next."""
+        return self._expired == _EXPIRED_PER_TICK_MAX
 
     def refresh(self, now_ns: int) -> None:
         """Lift marks whose time is over, and forget figures that are no longer true."""
@@ -124,7 +132,8 @@ class JobFlow:
             counts = self._counts
             # Refused jobs have failed too, but made no room in the queue.
             ended = counts.completed_total + counts.failed_total - counts.refused_queue_full_total
-            self._ended_per_second = ended - self._ended_before_window
+            if self._rate_window_ns:  # else the totals may be those of an earlier dispatcher
+                self._ended_per_second = ended - self._ended_before_window
             self._ended_before_window = ended
             self._rate_window_ns = now_ns
 
@@ -256,6 +265,9 @@ class JobFlow:
         missing = record.code == ErrorCode.MODEL_NOT_AVAILABLE
         if missing:
             self._counts.model_not_available_total += 1
+            known = self._services.known(record.service)
+            if known:
+                self._tables.service_missing_total[known.bit_length() - 1] += 1
         job = self._holding(record)
         if job is None:
             self._counts.stale_results_total += 1
@@ -263,8 +275,7 @@ class JobFlow:
         node = self._release(job)
         cause = Cause(record.code, "the node failed the job", record.error)
         if missing:
-            mask = self._services.known(record.service) or job.service_class.mask
-            self._mark(node, mask, now_ns)
+            self._mark(node, known or job.service_class.mask, now_ns)
         if record.code in ELSEWHERE:
             self._try_elsewhere(job, node, cause, now_ns)
         else:
@@ -382,44 +393,46 @@ class JobFlow:
             if job.deadline_ns > now_ns or len(due) == _EXPIRED_PER_TICK_MAX:
                 break
             due.append(job)
+        self._expired = len(due)
         for job in due:
             self._time_out(job, now_ns)
 
     def _time_out(self, job: Job, now_ns: int) -> None:
         self._counts.attempts_timed_out_total += 1
         node = self._release(job)
-        if self._timeouts.send_cancel:
-            self._outbox[node.gateway].append(
-                CancelAttempt(job.key, job.attempt, node.ref, "timeout")
-            )
+        self._outbox[node.gateway].append(CancelAttempt(job.key, job.attempt, node.ref, TIMED_OUT))
         seconds = self._deadlines.attempt_ns / NS_PER_SECOND
         cause = Cause(ErrorCode.JOB_TIMEOUT, f"no result within {seconds:g} s")
         self._try_elsewhere(job, node, cause, now_ns)
         self.serve(node, now_ns)
 
     def _expire_waiting(self, now_ns: int) -> None:
-        for _ in range(_EXPIRED_PER_TICK_MAX):
+        while self._expired < _EXPIRED_PER_TICK_MAX:
             job = self._pending.first()
             if job is None or job.deadline_ns > now_ns:
                 return
+            self._expired += 1
             self._pending.remove(job)
             self._counts.pending_timed_out_total += 1
             cause = job.cause or Cause(
                 ErrorCode.NO_AVAILABLE_NODE, "no node could take the job in time"
             )
+            excluded = self._why_none(job)
+            if cause.code == ErrorCode.NO_AVAILABLE_NODE:
+                excluded.count_into(self._tables)
             self._fail(
                 job,
                 cause,
                 retry_after_ms=self._retry_after_ms(),
-                excluded=self._why_none(job),
+                excluded=excluded.reasons,
             )
 
-    def _why_none(self, job: Job) -> dict[str, int]:
-        """Count the nodes per reason; remembered until the next refresh, for storms."""
+    def _why_none(self, job: Job) -> Excluded:
+        """Look at the nodes per reason; remembered until the next refresh, for storms."""
         mask = job.service_class.mask
         key = (mask, job.paired, job.excluded)
         if key not in self._exclusions:
-            self._exclusions[key] = exclusions.count(
+            self._exclusions[key] = look(
                 self._tables, self._balance, words_of(mask), job.excluded, job.paired
             )
         return self._exclusions[key]

@@ -1,6 +1,7 @@
 """A job as the dispatcher sees it, and the queue of jobs that wait for a node."""
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,10 @@ class Backlog:
 
     def __len__(self) -> int:
         return len(self._jobs) + len(self._urgent)
+
+    def __iter__(self) -> Iterator[Job]:
+        yield from self._urgent.values()
+        yield from self._jobs.values()
 
     def add(self, job: Job, sequence: int) -> None:
         """Queue `job`; `sequence` grows with each call."""

@@ -132,6 +132,10 @@ class Membership:
         if node is None:
             return
         if record.healthy and node.status in {Status.REGISTERING, Status.DEGRADED}:
+            # Now rather than at the next refresh: jobs may wait for a node that is overloaded.
+            row = slice(node.slot, node.slot + 1)
+            known = self._columns.usage_ref[row] == node.ref
+            self._follow_usage(row, known, now_ns)
             self._change(node, Status.READY, record.reason, now_ns)
         elif not record.healthy and node.status == Status.READY:
             self._change(node, Status.DEGRADED, record.reason, now_ns)

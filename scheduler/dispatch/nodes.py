@@ -11,6 +11,7 @@ from scheduler.memory.layout import NAME_BYTES_MAX
 from scheduler.protocol.ids import generation_of, node_ref, slot_of
 from scheduler.protocol.records import RegisterNode
 from scheduler.protocol.status import TRANSITIONS, Status
+from scheduler.protocol.text import cut_utf8
 
 NOBODY = -1
 """Gateway of a node that is not connected."""
@@ -188,7 +189,7 @@ class NodeTable:
         columns.gpus[slot] = record.gpus
         columns.gpu_memory_gb[slot] = record.gpu_memory_gb
         columns.node_id[slot] = node.node_id.encode()
-        columns.name[slot] = _cut(record.name, NAME_BYTES_MAX)
+        columns.name[slot] = cut_utf8(record.name, NAME_BYTES_MAX).encode()
         self.write_services(node)
         columns.row_sequence[slot] += 1
 
@@ -209,8 +210,3 @@ class NodeTable:
         if status == Status.OFFLINE:
             node.gateway = NOBODY
             self._columns.gateway[node.slot] = NOBODY
-
-
-def _cut(text: str, size_bytes: int) -> bytes:
-    """Return the UTF-8 of `text`, at most `size_bytes`, never half a character."""
-    return text.encode()[:size_bytes].decode(errors="ignore").encode()

@@ -76,7 +76,8 @@ class Pending:
 
     def paired_with(self, ref: int) -> list[Job]:
         """Return the jobs that only the node `ref` may run."""
-        return [job for job in self._jobs.values() if job.paired == ref]
+        backlog = self._paired.get(ref)
+        return list(backlog) if backlog is not None else []
 
 
 def _order(job: Job) -> int:

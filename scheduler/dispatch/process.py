@@ -13,25 +13,30 @@ import structlog
 
 from scheduler.dispatch.core import Dispatcher
 from scheduler.dispatch.counts import NAMES
+from scheduler.dispatch.nodes import NOBODY
 from scheduler.dispatch.tables import Tables
 from scheduler.errors import ChannelClosed, ChannelCorrupt, ChannelFull, SchedulerError
 from scheduler.ipc.boot import BootSpec, read_boot
 from scheduler.ipc.channel import Channel
-from scheduler.ipc.control import Control, Link, Ready
+from scheduler.ipc.control import Control, Link, Ready, SetLogging
 from scheduler.ipc.runtime import Pulse, enter_child, fail_boot, freeze_heap
+from scheduler.logs import configure_logging
 from scheduler.memory.histogram import Histogram
 from scheduler.memory.layout import DISPATCHER_ROW
 from scheduler.memory.segment import Segment
-from scheduler.protocol.records import ToDispatcher
+from scheduler.protocol.records import DrainNode, ToDispatcher
 
 log = structlog.get_logger(__name__)
 
 TURN_SECONDS_MAX = 0.02
-"""Longest sleep; deadlines are met this exactly."""
+"""Longest sleep: how exactly deadlines are met."""
 
 QUEUE_BYTES_MAX = 64 << 20
 """Unread records at which a gateway is taken for dead. It is stuck for seconds by then, and the
 supervisor is about to replace it."""
+
+COMMAND_QUEUE_BYTES_MAX = 1 << 10
+"""Operators are answered nothing over their pipe: what comes of a command shows in memory."""
 
 
 class DispatcherProcess:
@@ -60,6 +65,7 @@ class DispatcherProcess:
         self._channels: dict[int, Channel[ToDispatcher]] = {}
         self._gateway_of_fd: dict[int, int] = {}
         self._writing: set[int] = set()
+        self._commands: Channel[DrainNode] | None = None
 
     def run(self) -> None:
         """Work until the supervisor closes the control socket."""
@@ -68,13 +74,15 @@ class DispatcherProcess:
         freeze_heap()
         with contextlib.suppress(ChannelClosed):
             while True:
-                events = self._epoll.poll(TURN_SECONDS_MAX)
+                events = self._epoll.poll(0 if self._core.is_behind else TURN_SECONDS_MAX)
                 woke_ns = time.monotonic_ns()
                 for fd, _ in events:
                     if fd == self._control.fileno():
                         self._obey()
                     elif fd in self._gateway_of_fd:
                         self._read(self._gateway_of_fd[fd])
+                    elif self._commands is not None and fd == self._commands.read_fd:
+                        self._read_commands(self._commands)
                 self._core.tick(time.monotonic_ns())
                 self._write_all()
                 self._publish()
@@ -83,8 +91,12 @@ class DispatcherProcess:
     def _obey(self) -> None:
         """Take the supervisor's messages; raise ChannelClosed when it wants us to end."""
         for message, fds in self._control.receive():
-            if isinstance(message, Link):
+            if isinstance(message, Link) and message.peer == "stats":
+                self._attach_commands(*fds)
+            elif isinstance(message, Link):
                 self._attach(message.index, *fds)
+            elif isinstance(message, SetLogging):
+                configure_logging(message.settings, "dispatcher")
             else:
                 for fd in fds:
                     os.close(fd)
@@ -107,6 +119,29 @@ class DispatcherProcess:
             self._lose(gateway)
             return
         self._core.receive_all(gateway, records, time.monotonic_ns())
+
+    def _attach_commands(self, read_fd: int, write_fd: int) -> None:
+        """Take operators' commands from new pipes; no other records are accepted there."""
+        self._drop_commands()
+        self._commands = Channel(
+            read_fd, write_fd, DrainNode, queue_bytes_max=COMMAND_QUEUE_BYTES_MAX
+        )
+        self._epoll.register(read_fd, select.EPOLLIN)
+
+    def _read_commands(self, commands: Channel[DrainNode]) -> None:
+        try:
+            records = commands.receive()
+        except (ChannelClosed, ChannelCorrupt) as error:
+            log.info("no commands until stats is back", error=str(error))
+            self._drop_commands()
+            return
+        self._core.receive_all(NOBODY, [*records], time.monotonic_ns())
+
+    def _drop_commands(self) -> None:
+        if self._commands is not None:
+            self._epoll.unregister(self._commands.read_fd)
+            self._commands.close()
+            self._commands = None
 
     def _write_all(self) -> None:
         for gateway, records in enumerate(self._core.outbox):

@@ -31,11 +31,8 @@ class ServiceIndex:
         self._bits: dict[str, int] = {
             name.decode(): bit for bit, name in enumerate(names.tolist()) if name
         }
-        stages = {stage: getattr(settings.core_services, f"{stage}_service_id") for stage in STAGES}
-        features = {feature: getattr(settings.feature_services, feature) for feature in FEATURES}
         self.masks: list[int] = [
-            self.mask(sorted(required_services(requirement, stages, features)))
-            for requirement in range(REQUIREMENTS_TOTAL)
+            self.mask(sorted(services)) for services in _services_by_requirement(settings)
         ]
         """Service mask of each requirement."""
 
@@ -63,16 +60,16 @@ class ServiceIndex:
         bit = self._bits.get(service)
         return 0 if bit is None else 1 << bit
 
-    def names(self, mask: int) -> list[str]:
-        """Return the ids of the services in `mask`."""
-        return [name for name, bit in self._bits.items() if mask >> bit & 1]
-
 
 def distinct_classes(settings: SchedulerSettings) -> int:
     """Return how many different sets of services jobs can ask for."""
+    return len(set(_services_by_requirement(settings)))
+
+
+def _services_by_requirement(settings: SchedulerSettings) -> list[frozenset[str]]:
     stages = {stage: getattr(settings.core_services, f"{stage}_service_id") for stage in STAGES}
     features = {feature: getattr(settings.feature_services, feature) for feature in FEATURES}
-    return len({required_services(r, stages, features) for r in range(REQUIREMENTS_TOTAL)})
+    return [required_services(r, stages, features) for r in range(REQUIREMENTS_TOTAL)]
 
 
 def words_of(mask: int) -> Words:

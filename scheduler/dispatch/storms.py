@@ -5,17 +5,22 @@ from collections import deque
 from scheduler.config import ModelNotAvailableSettings
 from scheduler.dispatch.nodes import Node
 from scheduler.dispatch.settings import nanoseconds
+from scheduler.dispatch.tables import Tables
 
 
 class ModelMarks:
     """Marks with a time to live. A storm of reports from one node is cut to its rate limit."""
 
-    def __init__(self, settings: ModelNotAvailableSettings) -> None:
+    def __init__(self, settings: ModelNotAvailableSettings, tables: Tables) -> None:
+        """What becomes of reports is counted by service in `tables`."""
+        self._marked_total = tables.service_marked_total
+        self._rate_limited_total = tables.service_rate_limited_total
         self._ttl_ns = nanoseconds(settings.unavailable_ttl_seconds)
         self._debounce_ns = nanoseconds(settings.debounce_window_seconds)
         self._window_ns = nanoseconds(settings.node_ratelimit_window_seconds)
         self._per_window_max = settings.node_ratelimit_max
-        self._marked_ns: dict[tuple[int, int], int] = {}
+        self._marked_ns: dict[int, dict[int, int]] = {}
+        """Per node reference and service bit."""
         self._expiries: deque[tuple[int, Node, int]] = deque()
         self._windows: dict[int, tuple[int, int]] = {}
 
@@ -26,15 +31,19 @@ class ModelMarks:
         the node's rate. The caller refits the node.
         """
         marked = 0
+        marked_ns = self._marked_ns.setdefault(node.ref, {})
         while mask:
             bit = mask & -mask
             mask ^= bit
-            last_ns = self._marked_ns.get((node.ref, bit))
+            service = bit.bit_length() - 1
+            last_ns = marked_ns.get(bit)
             if last_ns is not None and now_ns - last_ns < self._debounce_ns:
                 continue
             if not self._within_rate(node.ref, now_ns):
-                break
-            self._marked_ns[node.ref, bit] = now_ns
+                self._rate_limited_total[service] += 1
+                continue
+            self._marked_total[service] += 1
+            marked_ns[bit] = now_ns
             self._expiries.append((now_ns + self._ttl_ns, node, bit))
             node.marked |= bit
             marked += 1
@@ -54,10 +63,10 @@ class ModelMarks:
         changed = []
         while self._expiries and self._expiries[0][0] <= now_ns:
             _, node, bit = self._expiries.popleft()
-            marked_ns = self._marked_ns.get((node.ref, bit))
-            if marked_ns is None or marked_ns + self._ttl_ns > now_ns:
+            marked_ns = self._marked_ns.get(node.ref, {})
+            if bit not in marked_ns or marked_ns[bit] + self._ttl_ns > now_ns:
                 continue  # forgotten, or renewed since
-            del self._marked_ns[node.ref, bit]
+            del marked_ns[bit]
             node.marked &= ~bit
             changed.append(node)
         return changed
@@ -65,6 +74,5 @@ class ModelMarks:
     def forget(self, node: Node) -> None:
         """Drop what is known of a node that leaves the table."""
         self._windows.pop(node.ref, None)
-        for key in [key for key in self._marked_ns if key[0] == node.ref]:
-            del self._marked_ns[key]
+        self._marked_ns.pop(node.ref, None)
         node.marked = 0

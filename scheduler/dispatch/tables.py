@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.memory.layout import CLASSES, NODES, SERVICES, SERVICES_MAX, Block
+from scheduler.memory.layout import CLASSES, EXCLUSIONS, NODES, SERVICES, SERVICES_MAX, Block
 
 Int64s = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -62,12 +62,25 @@ class Tables:
         self.class_services: Words = column(CLASSES.name, "services")
         self.class_queued: Int64s = column(CLASSES.name, "queued")
         self.service_ids: Texts = column(SERVICES.name, "service_id")
+        # Only counted into: what stands there from an earlier dispatcher goes on.
+        self.service_missing_total: Int64s = column(SERVICES.name, "missing_total")
+        self.service_rate_limited_total: Int64s = column(SERVICES.name, "rate_limited_total")
+        self.service_marked_total: Int64s = column(SERVICES.name, "marked_total")
+        self.excluded_total: Int64s = column(EXCLUSIONS.name, "excluded_total")[0]
+        self.excluded_sample: Int64s = column(EXCLUSIONS.name, "sample_ref")[0]
 
     @classmethod
     def allocate(cls, nodes: int, classes: int) -> "Tables":
         """Return tables in private memory."""
-        rows = {NODES.name: nodes, CLASSES.name: classes, SERVICES.name: SERVICES_MAX}
-        blocks: dict[str, Block] = {block.name: block for block in (NODES, CLASSES, SERVICES)}
+        rows = {
+            NODES.name: nodes,
+            CLASSES.name: classes,
+            SERVICES.name: SERVICES_MAX,
+            EXCLUSIONS.name: 1,
+        }
+        blocks: dict[str, Block] = {
+            block.name: block for block in (NODES, CLASSES, SERVICES, EXCLUSIONS)
+        }
 
         def column(block: str, name: str) -> NDArray[Any]:
             declared = next(c for c in blocks[block].columns if c.name == name)

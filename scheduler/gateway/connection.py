@@ -15,7 +15,6 @@ from typing import Protocol as Interface
 from typing import cast
 
 import structlog
-from websockets.datastructures import Headers
 from websockets.exceptions import PayloadTooBig
 from websockets.frames import CloseCode
 from websockets.protocol import OPEN, SEND_EOF
@@ -100,7 +99,6 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_writing_paused",
         "awaited_pong",
-        "headers",
         "keepalive_slot",
         "peer_address",
     )
@@ -122,8 +120,6 @@ class Connection(asyncio.Protocol):
         self.keepalive_slot = -1
         self.peer_address = ""
         """The peer's host."""
-        self.headers = Headers()
-        """Of the handshake, until `mark_identified`."""
 
     # --- for the peer object -------------------------------------------------------------
 
@@ -132,11 +128,20 @@ class Connection(asyncio.Protocol):
         """Whether messages come and go."""
         return self._phase is Phase.OPEN
 
-    def mark_identified(self) -> None:
-        """Stop the wait for the first message: the peer has said who it is."""
-        self.headers = Headers()
+    @property
+    def is_reading_paused(self) -> bool:
+        """Whether what the peer sends waits until it has read what it was sent."""
+        return self._writing_paused
+
+    def mark_identified(self, messages_per_second_max: int | None = None) -> None:
+        """Stop the wait for the first message: the peer has said who it is.
+
+        `messages_per_second_max` is its own rate from now on, where it has one.
+        """
         if self._phase is Phase.OPEN:
             self._set_deadline(None)
+            if messages_per_second_max is not None and self._inbound is not None:
+                self._inbound.allow(messages_per_second_max, self._context.loop.time())
 
     def send(self, message: bytes) -> None:
         """Send one text message; dropped unless the connection is open."""
@@ -271,7 +276,6 @@ class Connection(asyncio.Protocol):
         self._inbound = Inbound(
             limits.message_bytes_max, limits.messages_per_second_max, context.loop.time()
         )
-        self.headers = outcome.headers
         self._set_deadline(limits.first_message_timeout_seconds)
         context.keepalive.add(self)
         self._peer = context.factories[outcome.path](self)

@@ -2,11 +2,13 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from scheduler.config import Config
+from scheduler.errors import PeerError
+from scheduler.gateway.code_counts import CodeCounts
 from scheduler.memory.histogram import Histogram
 from scheduler.memory.views import Counters, Views
 
@@ -29,6 +31,15 @@ class GatewayContext:
     end_to_end_latency: Histogram
     draining: bool = False
     """Set once, at shutdown: no new sessions, nodes or jobs."""
+    codes: CodeCounts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.codes = CodeCounts(self.views, self.index)
+
+    def count_refusal(self, error: PeerError) -> None:
+        """Count a message that is answered with `error`."""
+        self.counters.add("messages_refused_total")
+        self.codes.add_refused(error.code)
 
     @property
     def now_ns(self) -> int:

@@ -68,6 +68,8 @@ class Gateway:
             self._sessions.discard,
         )
         self._sessions.add(session)
+        if self._context.draining:  # its handshake was under way when that began
+            session.shut_down()
         return session
 
     def new_node(self, connection: Connection) -> NodePeer:
@@ -88,13 +90,17 @@ class Gateway:
         self._context.counters.set("nodes", len(self._nodes))
         return node
 
-    def _note_node(self, node: NodePeer, ref: int) -> None:
+    def _note_node(self, node: NodePeer, ref: int, ref_before: int) -> None:
+        self._drop_ref(node, ref_before)
         self._nodes_by_ref[ref] = node
 
-    def _forget_node(self, node: NodePeer) -> None:
+    def _forget_node(self, node: NodePeer, ref: int) -> None:
         del self._nodes[node.conn]
         self._context.counters.set("nodes", len(self._nodes))
-        for ref in [ref for ref, peer in self._nodes_by_ref.items() if peer is node]:
+        self._drop_ref(node, ref)
+
+    def _drop_ref(self, node: NodePeer, ref: int) -> None:
+        if self._nodes_by_ref.get(ref) is node:  # else the node is back on another socket
             del self._nodes_by_ref[ref]
 
     def _claim_code(self, session: SessionPeer, code: str, address: str) -> None:
@@ -168,9 +174,11 @@ class Gateway:
         self._link.send(AnnounceDone())
         for result in self._results.records():
             self._link.send(result)
+        for node in self._nodes.values():
+            node.offer_code_again()
         claims, self._claims = self._claims, {}
         for session in claims.values():
-            session.claim_again()
+            session.claim()
 
     # --- time ----------------------------------------------------------------------------
 

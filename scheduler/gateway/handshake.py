@@ -75,7 +75,6 @@ class Accepted:
 
     reply: bytes
     path: str
-    headers: Headers
     rest: bytes
     """What the client sent after its request."""
 
@@ -164,7 +163,7 @@ class Handshake:
         response = self._protocol.accept(request)
         status = HTTPStatus(response.status_code)
         if status is HTTPStatus.SWITCHING_PROTOCOLS:
-            return Accepted(response.serialize(), path, request.headers, rest)
+            return Accepted(response.serialize(), path, rest)
         kept = [
             (name, response.headers[name])
             for name in ("Allow", "Upgrade")

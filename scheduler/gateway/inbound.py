@@ -68,6 +68,10 @@ class Inbound:
         self._fragments: list[bytes] = []
         self._is_text = False
 
+    def allow(self, messages_per_second_max: int, now: float) -> None:
+        """Begin another rate of messages."""
+        self._rate = MessageRate(messages_per_second_max, now)
+
     def receive(self, data: bytes, now: float) -> Iterator[Message | Pong | OverRate]:
         """Yield what `data` brings or completes.
 

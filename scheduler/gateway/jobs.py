@@ -6,10 +6,11 @@ accepted = completed + failed + cancelled + live holds for the counters after ev
 from collections.abc import Iterator
 from typing import Protocol
 
-from scheduler.errors import ArenaFull, PeerError
+from scheduler.errors import ArenaFull
 from scheduler.gateway.context import GatewayContext
 from scheduler.gateway.lease import LeaseKey
 from scheduler.gateway.link import DispatcherLink
+from scheduler.gateway.messages import busy
 from scheduler.gateway.payloads import Payloads
 from scheduler.gateway.results import ResultShelf
 from scheduler.gateway.splice import ResultTail
@@ -26,9 +27,6 @@ from scheduler.protocol.records import (
     PartialText,
     Submit,
 )
-
-RETRY_AFTER_MS = 500
-"""Told with SERVER_BUSY where this gateway is what is busy."""
 
 _RESULT_LOST = "the result was lost inside the server"
 
@@ -156,14 +154,15 @@ class JobDesk:
         Raises PeerError SERVER_BUSY; then nothing was accepted.
         """
         if self._link.is_busy:
-            raise _busy("the dispatcher is behind")
-        if self._payloads.shared:
-            try:
+            raise busy("the dispatcher is behind")
+        try:
+            if self._payloads.shared:
                 job.payload = self._payloads.put(head)
-            except ArenaFull:
-                raise _busy("the payload memory is full (limits.arena_bytes)") from None
-        else:
-            job.head = head
+            else:
+                self._payloads.hold(len(head))
+                job.head = head
+        except ArenaFull:
+            raise busy("the payload memory is full (limits.arena_bytes)") from None
         job.accepted_ns = self._context.now_ns
         self._jobs[job.key] = job
         self._counters.add("jobs_accepted_total")
@@ -236,6 +235,7 @@ class JobDesk:
     def _failed(self, record: Failed) -> None:
         job = self._jobs.get(record.job)
         if job is not None:
+            self._context.codes.add_failed(record.code)
             self._end(job, "jobs_failed_total")
             job.owner.job_failed(job, record)
 
@@ -243,6 +243,8 @@ class JobDesk:
         del self._jobs[job.key]
         if job.payload is not None:
             self._payloads.free(job.payload.block)
+        if job.head is not None:
+            self._payloads.let_go(len(job.head))
         self._counters.add(outcome)
         self._counters.set("jobs_live", len(self._jobs))
 
@@ -258,11 +260,3 @@ class JobDesk:
                 job.attempt,
                 job.node,
             )
-
-
-def _busy(why: str) -> PeerError:
-    return PeerError(
-        ErrorCode.SERVER_BUSY,
-        f"{why}; try again in {RETRY_AFTER_MS} ms",
-        {"retry_after_ms": RETRY_AFTER_MS},
-    )

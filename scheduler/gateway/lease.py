@@ -7,15 +7,9 @@ for one request must never be on their way at once.
 from dataclasses import dataclass
 from typing import Literal
 
-from scheduler.errors import PeerError
-from scheduler.protocol.codes import ErrorCode
-
 LeaseKey = tuple[Literal["request"], str] | tuple[Literal["utterance"], str, int, str, str]
 """A tuple, not a joined text: a language or trace id that holds the separator, or a request id
 that looks like a default key, would otherwise meet another request's entry."""
-
-RETRY_AFTER_MS = 1_000
-"""Told to a session that has too many unfinished requests; about the time of one job."""
 
 
 def request_key(request_id: str) -> LeaseKey:
@@ -50,21 +44,17 @@ class Leases:
     def __len__(self) -> int:
         return len(self._leases)
 
-    def acquire(self, key: LeaseKey, job: int, now_ns: int) -> Lease | None:
-        """Return the lease that `key` already has, or None: `job` has it from now on.
-
-        At the bound the oldest finished entry makes room. Raises PeerError SERVER_BUSY where
-        none is finished.
-        """
+    def find(self, key: LeaseKey, now_ns: int) -> Lease | None:
+        """Return the lease that `key` has; None where its request is a new one."""
         lease = self._leases.get(key)
-        if lease is not None:
-            if not self._over(lease, now_ns):
-                return lease
-            del self._leases[key]
+        return None if lease is None or self._over(lease, now_ns) else lease
+
+    def add(self, key: LeaseKey, job: int, now_ns: int) -> None:
+        """Give `key` to a new job. At the bound the oldest finished entry makes room."""
+        self._leases.pop(key, None)  # one that is over: the new one is the youngest
         if len(self._leases) >= self._max_entries:
             self._make_room()
         self._leases[key] = Lease(job, now_ns)
-        return None
 
     def finish(self, key: LeaseKey, ok: bool, error_code: str = "") -> None:
         """Note how the job of `key` ended; repeats inside the lease get this outcome."""
@@ -91,12 +81,8 @@ class Leases:
         return lease.ok is not None and now_ns - lease.accepted_ns >= self._lease_ns
 
     def _make_room(self) -> None:
+        """Drop the oldest finished entry; the caller bounds the unfinished ones."""
         for key, lease in self._leases.items():
             if lease.ok is not None:
                 del self._leases[key]
                 return
-        raise PeerError(
-            ErrorCode.SERVER_BUSY,
-            f"{self._max_entries} requests of this session are unfinished; wait for one of them",
-            {"retry_after_ms": RETRY_AFTER_MS},
-        )

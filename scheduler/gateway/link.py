@@ -42,11 +42,6 @@ class DispatcherLink:
         self._handlers.update(handlers)
 
     @property
-    def is_up(self) -> bool:
-        """Whether there is a dispatcher to talk to."""
-        return self._channel is not None
-
-    @property
     def is_busy(self) -> bool:
         """Whether the dispatcher is so far behind that new jobs must be refused."""
         return self._channel is not None and self._channel.queued_bytes > BUSY_BYTES
@@ -100,7 +95,10 @@ class DispatcherLink:
             self._lose()
             return
         for record in records:
-            self._handlers[type(record)](record)
+            try:
+                self._handlers[type(record)](record)
+            except Exception:  # the records behind it belong to other jobs
+                log.exception("record handler failed", record=type(record).__name__)
 
     def _lose(self) -> None:
         self.close()

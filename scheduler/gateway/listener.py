@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from websockets.frames import CloseCode
+
 from scheduler.config import Config, LimitSettings
 from scheduler.gateway.connection import Connection, ConnectionContext, Counters, Peer
 from scheduler.gateway.handshake import Entrance, Responder
 from scheduler.gateway.keepalive import Keepalive
 
 _POLL_SECONDS = 0.02
-_SERVICE_RESTART = 1012
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +68,6 @@ class Listener:
         """Return the protocol of a socket just accepted: the factory for `loop.create_server`."""
         return Connection(self._context)
 
-    def respond(self, path: str, responder: Responder) -> None:
-        """Answer plain GET and HEAD requests for `path`."""
-        self._responders[path] = responder
-
     def close_all(self, code: int, reason: str) -> None:
         """Close every connection; each is gone after close_timeout_seconds at the latest."""
         for connection in tuple(self._context.connections):
@@ -79,7 +76,7 @@ class Listener:
     async def wait_closed(self, seconds: float) -> None:
         """Close what is still open with 1012, and cut off what is left after `seconds`."""
         deadline = self._loop.time() + seconds
-        self.close_all(_SERVICE_RESTART, "service restart")
+        self.close_all(CloseCode.SERVICE_RESTART, "service restart")
         while self._context.connections:
             if self._loop.time() > deadline:
                 for connection in tuple(self._context.connections):

@@ -14,6 +14,9 @@ Message = TypeVar("Message")
 
 encode = msgspec.json.Encoder().encode
 
+RETRY_AFTER_MS = 500
+"""Told with SERVER_BUSY where nothing says better when to come back: about the time of a job."""
+
 SHUTTING_DOWN = "the server is shutting down; reconnect in a moment"
 
 
@@ -36,3 +39,12 @@ def error_message(code: str, message: str, details: dict[str, Any] | None = None
 def error_of(error: PeerError) -> bytes:
     """Return the `error` that answers a refused message."""
     return error_message(error.code, error.message, error.details)
+
+
+def busy(why: str) -> PeerError:
+    """Return the refusal for want of room."""
+    return PeerError(
+        ErrorCode.SERVER_BUSY,
+        f"{why}; try again in {RETRY_AFTER_MS} ms",
+        {"retry_after_ms": RETRY_AFTER_MS},
+    )

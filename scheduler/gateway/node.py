@@ -11,8 +11,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import structlog
-from msgspec import UNSET
+from msgspec import UNSET, Struct
+from websockets.frames import CloseCode
 
 from scheduler.errors import ArenaFull, PeerError
 from scheduler.gateway.connection import Connection
@@ -20,7 +22,15 @@ from scheduler.gateway.context import GatewayContext
 from scheduler.gateway.health import HealthMonitor, ready_services
 from scheduler.gateway.jobs import JobDesk
 from scheduler.gateway.link import DispatcherLink
-from scheduler.gateway.messages import SHUTTING_DOWN, decode, encode, error_message, error_of
+from scheduler.gateway.messages import (
+    RETRY_AFTER_MS,
+    SHUTTING_DOWN,
+    busy,
+    decode,
+    encode,
+    error_message,
+    error_of,
+)
 from scheduler.gateway.node_usage import NodeUsage
 from scheduler.gateway.registration import check_registration, registration
 from scheduler.gateway.results import ResultShelf
@@ -37,6 +47,7 @@ from scheduler.protocol.node import (
     NodeAsrPartial,
     NodeControl,
     NodeError,
+    NodeFailure,
     NodeHeartbeat,
     NodeMessage,
     NodeRegister,
@@ -49,6 +60,7 @@ from scheduler.protocol.node import (
 from scheduler.protocol.records import (
     ERROR_BYTES_MAX,
     PARTIAL_BYTES_MAX,
+    TIMED_OUT,
     Assign,
     CancelAttempt,
     DrainRequested,
@@ -66,6 +78,7 @@ from scheduler.protocol.records import (
     RunningAttempt,
 )
 from scheduler.protocol.status import Status
+from scheduler.protocol.text import cut_utf8
 
 log = structlog.get_logger(__name__)
 
@@ -76,8 +89,10 @@ _EARLY_MESSAGES_MAX = 16
 """Messages kept between node_register and its ack."""
 
 _CODE_DRAWS_MAX = 10
-_SERVICE_RESTART = 1012
-_INTERNAL_ERROR = 1011
+_LOGGED_CHARS_MAX = 200
+
+_TEXT_BYTES_MAX = 600
+"""Of an error that has to be cut: escaped as JSON it may become six times as long."""
 
 
 class NodePeer:
@@ -92,12 +107,15 @@ class NodePeer:
         usage: NodeUsage,
         connection: Connection,
         conn: int,
-        on_accepted: Callable[["NodePeer", int], None],
-        on_closed: Callable[["NodePeer"], None],
+        on_accepted: Callable[["NodePeer", int, int], None],
+        on_closed: Callable[["NodePeer", int], None],
     ) -> None:
         """`conn` is this gateway's number for the socket."""
         self.conn = conn
         self.ref = NO_NODE
+        """Given by the dispatcher while it counts this node as connected."""
+        self._row_ref = NO_NODE
+        """The last one given: under which records for this node may still come."""
         self._context = context
         self._link = link
         self._desk = desk
@@ -116,6 +134,9 @@ class NodePeer:
         self._recent: OrderedDict[tuple[int, int], None] = OrderedDict()
         self._early: list[NodeMessage] = []
         self._code_draws = 0
+        self._code = ""
+        self._code_expires_ns = 0
+        self._code_ttl_ns = round(context.config.pairing.code_ttl_seconds * 1e9)
         self._handlers: dict[type, Callable[[Any], None]] = {
             NodeRegister: self._refuse_register,
             NodeHeartbeat: self._heartbeat,
@@ -142,10 +163,10 @@ class NodePeer:
         """The socket is gone: its jobs fail over."""
         if self.ref != NO_NODE:
             self._link.send(NodeGone(self.ref, "the node's connection closed"))
-        self._tell_closed(self)
+        self._tell_closed(self, self._row_ref)
 
     def _refuse(self, error: PeerError) -> None:
-        self._context.counters.add("messages_refused_total")
+        self._context.count_refusal(error)
         self._connection.send(error_of(error))
 
     def _take(self, message: NodeMessage) -> None:
@@ -212,12 +233,13 @@ class NodePeer:
     def accepted(self, record: NodeAccepted) -> None:
         """The node has a row in the table."""
         before, self.ref = self.ref, record.node
-        self._tell_accepted(self, record.node)
+        self._tell_accepted(self, record.node, self._row_ref)
+        self._row_ref = record.node
         if self.ref != before:
             self._usage.start(record.node, self._context.now_ns)
         if before != NO_NODE:  # a new dispatcher took it over; the node need not know
             return
-        self._connection.mark_identified()
+        self._connection.mark_identified(self._context.config.limits.node_messages_per_second_max)
         ack = NodeRegisterAck(self._node_id, "node registered", Status.REGISTERING.wire)
         self._connection.send(encode(ack))
         early, self._early = self._early, []
@@ -231,11 +253,15 @@ class NodePeer:
         """The node may not join; it may try again on the same socket."""
         if self.ref != NO_NODE:  # it was a member, until a new dispatcher saw it otherwise
             self.ref = NO_NODE
-            self._connection.close(_INTERNAL_ERROR, "registration lost; register again")
+            self._connection.close(CloseCode.INTERNAL_ERROR, "registration lost; register again")
             return
         self._register = None
         self._early.clear()
-        self._connection.send(error_message(record.code, record.message))
+        self._context.codes.add_refused(record.code)
+        details = (
+            {"retry_after_ms": RETRY_AFTER_MS} if record.code == ErrorCode.SERVER_BUSY else None
+        )
+        self._connection.send(error_message(record.code, record.message, details))
 
     def _refuse_register(self, _: NodeRegister) -> None:
         raise PeerError(
@@ -282,7 +308,7 @@ class NodePeer:
         if self._status == Status.OFFLINE:
             # The dispatcher knows; a NodeGone for this socket could hit the node's next one.
             self.ref = NO_NODE
-            self._connection.close(_INTERNAL_ERROR, record.reason)
+            self._connection.close(CloseCode.INTERNAL_ERROR, record.reason)
 
     def drain_requested(self, record: DrainRequested) -> None:
         """Pass on an operator's command."""
@@ -291,7 +317,8 @@ class NodePeer:
 
     def _node_error(self, message: NodeError) -> None:
         self._context.counters.add("node_errors_total")
-        log.warning("node error", node_id=self._node_id, code=message.code, text=message.message)
+        text = message.message[:_LOGGED_CHARS_MAX]
+        log.warning("node error", node_id=self._node_id, code=message.code, text=text)
 
     # --- jobs ----------------------------------------------------------------------------
 
@@ -318,6 +345,9 @@ class NodePeer:
         if self._attempts.get(record.job) != record.attempt:
             return
         self._end_attempt(record.job)
+        timeouts = self._context.config.scheduler.job_timeout
+        if record.reason == TIMED_OUT and not timeouts.send_cancel:
+            return
         wire_id = wire_job_id(self._context.epoch, record.job)
         self._connection.send(encode(JobCancel(wire_id, reason=record.reason)))
 
@@ -350,7 +380,8 @@ class NodePeer:
                 job, message.attempt_id, self.ref, tail, self._context.now_ns
             )
         except PeerError as error:
-            self._link.send(self._failure(job, message.attempt_id, error.code, error.message))
+            text = f"the node's result can't be passed on: {error.message}"
+            self._link.send(self._failure(job, message.attempt_id, ErrorCode.INTERNAL_ERROR, text))
             raise
         except ArenaFull:
             text = "no room for the result (limits.arena_bytes)"
@@ -376,14 +407,14 @@ class NodePeer:
             return
         body = encode(error)
         if len(body) > ERROR_BYTES_MAX:
-            body = encode({"code": error.code, "message": error.message[:1000]})
+            body = encode({"code": error.code, "message": cut_utf8(error.message, _TEXT_BYTES_MAX)})
         self._link.send(
             Failure(
                 job,
                 message.attempt_id,
                 self.ref,
                 error.code,
-                _missing_service(error.details),
+                _missing_service(error),
                 body,
             )
         )
@@ -413,27 +444,43 @@ class NodePeer:
         self._code_draws += 1
         self._link.send(OfferPairing(self.ref, f"{secrets.randbelow(10**6):06}"))
 
+    def offer_code_again(self) -> None:
+        """Tell a new dispatcher of the code that the node was given, while it is good."""
+        if self.ref != NO_NODE and self._context.now_ns < self._code_expires_ns:
+            self._link.send(OfferPairing(self.ref, self._code))
+
     def pairing_offered(self, record: PairingOffered) -> None:
         """Hand the code to the node, or draw another where it is taken."""
+        if record.accepted and record.code == self._code:
+            return  # a new dispatcher knows it now, the node always did
         if record.accepted:
+            self._code = record.code
+            self._code_expires_ns = self._context.now_ns + self._code_ttl_ns
             seconds = round(self._context.config.pairing.code_ttl_seconds)
             self._connection.send(encode(PairingCode(record.code, seconds)))
         elif self._code_draws < _CODE_DRAWS_MAX:
             self._draw_code()
         else:
-            text = "no pairing code is free; try again later"
-            self._connection.send(error_message(ErrorCode.SERVER_BUSY, text))
+            self._refuse(busy("no pairing code is free"))
 
     def shut_down(self) -> None:
         """Close with 1012."""
-        self._connection.close(_SERVICE_RESTART, "service restart")
+        self._connection.close(CloseCode.SERVICE_RESTART, "service restart")
 
 
-def _missing_service(details: Any) -> str:
+class _MissingService(Struct):
+    """What the details of a MODEL_NOT_AVAILABLE may name."""
+
+    service_id: str | None = None
+    model_id: str | None = None
+
+
+def _missing_service(error: NodeFailure) -> str:
     """Return the service that a MODEL_NOT_AVAILABLE names, "" where it names none."""
-    if not isinstance(details, dict):
+    if error.code != ErrorCode.MODEL_NOT_AVAILABLE or len(error.details) > ERROR_BYTES_MAX:
         return ""
-    for name in ("service_id", "model_id"):
-        if isinstance(details.get(name), str):
-            return str(details[name])[:64]
-    return ""
+    try:
+        details = msgspec.json.decode(error.details, type=_MissingService)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return ""  # details are for people first: what doesn't name a service names none
+    return details.service_id or details.model_id or ""

@@ -3,6 +3,8 @@
 import asyncio
 import struct
 
+from scheduler.protocol.text import cut_utf8
+
 JOIN_BYTES_MAX = 16 << 10
 """Up to here one copy is cheaper than handing the kernel pieces."""
 
@@ -62,7 +64,7 @@ def ping_payload(tick: int) -> bytes:
 
 def short_reason(reason: str) -> str:
     """Cut a close reason to what fits a control frame."""
-    return reason.encode()[:_REASON_BYTES_MAX].decode(errors="ignore")
+    return cut_utf8(reason, _REASON_BYTES_MAX)
 
 
 def _text_head(length: int) -> bytes:

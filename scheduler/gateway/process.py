@@ -19,8 +19,9 @@ from scheduler.gateway.listener import ConnectionSettings, Listener, Route
 from scheduler.gateway.payloads import Payloads
 from scheduler.gateway.public_stats import PublicStats
 from scheduler.ipc.boot import BootSpec, read_boot
-from scheduler.ipc.control import Control, Drain, Drained, Link, Ready
+from scheduler.ipc.control import Control, Drain, Drained, Link, Ready, SetLogging
 from scheduler.ipc.runtime import BEAT_INTERVAL_MS, Pulse, enter_child, fail_boot, freeze_heap
+from scheduler.logs import configure_logging
 from scheduler.memory.arena import Arena, ArenaReader
 from scheduler.memory.histogram import Histogram
 from scheduler.memory.rings import ReleaseRings
@@ -39,7 +40,7 @@ _DRAIN_POLL_SECONDS = 0.02
 _GOODBYE_SECONDS = 1.0
 """For the closing handshakes of nodes at the very end."""
 
-_GAUGES = ("connections", "sessions", "nodes", "jobs_live", "arena_used_bytes")
+_GAUGES = ("connections", "sessions", "nodes", "jobs_live", "arena_used_bytes", "payload_bytes")
 
 
 class GatewayProcess:
@@ -118,7 +119,9 @@ class GatewayProcess:
                 continue
             for fd in fds:
                 os.close(fd)
-            if isinstance(message, Drain):
+            if isinstance(message, SetLogging):
+                configure_logging(message.settings, str(self._boot.child))
+            elif isinstance(message, Drain):
                 self._draining = self._loop.create_task(self._drain(message.deadline_seconds))
 
     def _attach(self, read_fd: int, write_fd: int) -> None:
@@ -163,7 +166,8 @@ class GatewayProcess:
 
 def _take_over(counters: Counters) -> None:
     """Settle what a gateway before this one left: its jobs died with it."""
-    counters.add("jobs_cancelled_total", counters.get("jobs_live"))
+    ended = counters.get("jobs_completed_total") + counters.get("jobs_failed_total")
+    counters.set("jobs_cancelled_total", counters.get("jobs_accepted_total") - ended)
     for gauge in _GAUGES:
         counters.set(gauge, 0)
 
@@ -174,6 +178,7 @@ def _payloads(boot: BootSpec, views: Views, counters: Counters) -> Payloads:
         [ArenaReader(fd) for fd in boot.arena_fds],
         ReleaseRings(views, boot.dimensions.gateways, boot.index),
         counters,
+        boot.config.limits.arena_bytes,
     )
 
 

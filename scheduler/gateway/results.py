@@ -44,6 +44,7 @@ class ResultShelf:
         """Keep a result; return the record that tells of it. Raises ArenaFull."""
         key = (job, attempt)
         if gateway_of(job) == self._gateway:
+            self._payloads.hold(len(tail.body))
             self._kept[key] = _Kept(node, now_ns, tail, None)
             return Result(job, attempt, node)
         ref = self._payloads.put(*tail.encode())
@@ -54,11 +55,16 @@ class ResultShelf:
     def take(self, job: int, attempt: int) -> ResultTail | None:
         """Hand out the result of a job of this gateway."""
         kept = self._kept.pop((job, attempt), None)
-        return kept.tail if kept is not None else None
+        if kept is None or kept.tail is None:
+            return None
+        self._payloads.let_go(len(kept.tail.body))
+        return kept.tail
 
     def discard(self, job: int, attempt: int) -> None:
         """Drop a result that counts no more."""
         kept = self._kept.pop((job, attempt), None)
+        if kept is not None and kept.tail is not None:
+            self._payloads.let_go(len(kept.tail.body))
         if kept is not None and kept.ref is not None:
             del self._by_block[kept.ref.block]
             self._payloads.free(kept.ref.block)

@@ -32,27 +32,35 @@ class Segmenter:
         # One buffer, not a list of chunks: a client that sends two bytes at a time would
         # otherwise hold twenty times the bound in object headers.
         self._audio = bytearray()
+        self._dropping = False
         self._last_chunk_ns = 0
 
     @property
     def deadline_ns(self) -> int | None:
-        """When `poll` will cut if no chunk comes before; None while nothing is buffered."""
-        return self._last_chunk_ns + self._pause_ns if self._audio else None
+        """When the utterance ends if no chunk comes before; None while nothing is spoken."""
+        speaking = self._audio or self._dropping
+        return self._last_chunk_ns + self._pause_ns if speaking else None
 
-    def add(self, payload: bytes, seq: int, is_final: bool, now_ns: int) -> Cut | None:
+    def start_pause(self, now_ns: int) -> None:
+        """Count the pause from now on: until now no chunk could have come."""
+        self._last_chunk_ns = now_ns
+
+    def add(self, payload: bytes, is_final: bool, now_ns: int) -> Cut | None:
         """Take a chunk; return the utterance if the chunk ends it and there is any audio.
 
         A chunk that comes after the deadline but before a `poll` belongs to the utterance: what
         delayed it may have been the network or this process rather than the speaker.
 
-        Raises PeerError MESSAGE_TOO_LARGE over the bound. What was buffered is dropped; the next
-        chunk begins a new utterance.
+        Raises PeerError MESSAGE_TOO_LARGE over the bound. The whole utterance is dropped then, to
+        its end: the rest of a sentence is no sentence.
         """
-        # `seq` orders nothing: a WebSocket neither reorders nor repeats, and clients in the field
-        # restart their numbering at different points. Dropping by it would lose speech.
-        del seq
+        self._last_chunk_ns = now_ns
+        if self._dropping:
+            self._dropping = not is_final
+            return None
         if len(self._audio) + len(payload) > self._bytes_max:
             self._audio = bytearray()
+            self._dropping = not is_final
             raise PeerError(
                 ErrorCode.MESSAGE_TOO_LARGE,
                 f"the utterance is longer than {self._bytes_max} bytes "
@@ -60,13 +68,17 @@ class Segmenter:
                 {"utterance_bytes_max": self._bytes_max},
             )
         self._audio += payload
-        self._last_chunk_ns = now_ns
         return self._cut("final") if is_final and self._audio else None
 
     def poll(self, now_ns: int) -> Cut | None:
         """Return the utterance that a pause has ended by now, if one has."""
         deadline_ns = self.deadline_ns
-        return self._cut("pause") if deadline_ns is not None and now_ns >= deadline_ns else None
+        if deadline_ns is None or now_ns < deadline_ns:
+            return None
+        if self._dropping:
+            self._dropping = False
+            return None
+        return self._cut("pause")
 
     def _cut(self, reason: Literal["final", "pause"]) -> Cut:
         audio, self._audio = bytes(self._audio), bytearray()

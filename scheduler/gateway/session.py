@@ -10,11 +10,13 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from websockets.frames import CloseCode
+
 from scheduler.errors import PeerError
 from scheduler.gateway.connection import Connection
 from scheduler.gateway.context import GatewayContext
 from scheduler.gateway.jobs import JobDesk
-from scheduler.gateway.messages import SHUTTING_DOWN, decode, encode, error_message, error_of
+from scheduler.gateway.messages import SHUTTING_DOWN, busy, decode, encode, error_message, error_of
 from scheduler.gateway.segmenter import Cut, Segmenter, check_audio, decode_payload
 from scheduler.gateway.session_rows import SessionRows
 from scheduler.gateway.splice import audio_text
@@ -39,11 +41,12 @@ from scheduler.protocol.session import (
 AUDIO_FORMAT_DEFAULT = "pcm16"
 SAMPLE_RATE_DEFAULT = 16_000
 
+_READ_TURN_SECONDS = 0.001
+"""Enough for the event loop to read its sockets once."""
+
 _HELD_MESSAGES_MAX = 64
 """Messages kept while the pairing code is being checked, which takes a millisecond or two."""
 
-_NORMAL_CLOSURE = 1000
-_SERVICE_RESTART = 1012
 
 ClaimCode = Callable[["SessionPeer", str, str], None]
 """Asks the dispatcher about a pairing code: (session, code, address)."""
@@ -72,7 +75,6 @@ class SessionPeer:
         self._segmenter: Segmenter | None = None
         self._row = -1
         self._next_index = 0
-        self._next_seq = 0
         self._pause_timer: asyncio.TimerHandle | None = None
         self._pairing: SessionInit | None = None
         """The `session_init` whose pairing code is being checked."""
@@ -109,15 +111,16 @@ class SessionPeer:
             elif not self._closed:
                 handle(message)
         except PeerError as error:
-            self._context.counters.add("messages_refused_total")
+            self._context.count_refusal(error)
             self._connection.send(error_of(error))
 
     def _hold(self, message: bytes, binary: bool) -> None:
-        if len(self._held) == _HELD_MESSAGES_MAX:
-            raise PeerError(
-                ErrorCode.SERVER_BUSY,
-                "the pairing code is still being checked; wait for session_init_ack",
-            )
+        held_bytes = sum(len(held) for held, _ in self._held) + len(message)
+        if (
+            len(self._held) == _HELD_MESSAGES_MAX
+            or held_bytes > self._context.config.limits.message_bytes_max
+        ):
+            raise busy("the pairing code is still being checked: wait for session_init_ack")
         self._held.append((message, binary))
 
     def _text(self, text: bytes) -> None:
@@ -138,7 +141,7 @@ class SessionPeer:
     def _binary(self, audio: bytes) -> None:
         if self._identity is None:
             raise PeerError(ErrorCode.INVALID_SESSION, "send session_init first")
-        self._add_audio(audio, self._next_seq, is_final=False)
+        self._add_audio(audio, is_final=False)
 
     # --- opening -------------------------------------------------------------------------
 
@@ -149,11 +152,11 @@ class SessionPeer:
             self._open(init, NO_NODE, None)
             return
         self._pairing = init
-        self._claim_code(self, init.pairing_code, self._connection.peer_address)
+        self.claim()
 
-    def claim_again(self) -> None:
-        """Ask a new dispatcher about the code that the last one didn't answer for."""
-        if self._pairing is not None and self._pairing.pairing_code is not None:
+    def claim(self) -> None:
+        """Ask the dispatcher about the pairing code, if there is one; again if it was replaced."""
+        if self._pairing is not None and self._pairing.pairing_code:
             self._claim_code(self, self._pairing.pairing_code, self._connection.peer_address)
 
     def pairing_answered(self, answer: PairingAnswer) -> None:
@@ -165,7 +168,7 @@ class SessionPeer:
         try:
             self._open_paired(init, answer)
         except PeerError as error:
-            self._context.counters.add("messages_refused_total")
+            self._context.count_refusal(error)
             self._connection.send(error_of(error))
         for message, binary in held:
             self._take(message, self._binary if binary else self._text)
@@ -220,12 +223,13 @@ class SessionPeer:
 
     def _audio_chunk(self, chunk: AudioChunk) -> None:
         payload = decode_payload(chunk.payload) if chunk.payload else b""
-        self._add_audio(payload, chunk.seq, is_final=chunk.is_final)
+        # `seq` orders nothing: a WebSocket neither reorders nor repeats, and clients in the field
+        # restart their numbering at different points. Dropping by it would lose speech.
+        self._add_audio(payload, is_final=chunk.is_final)
 
-    def _add_audio(self, audio: bytes, seq: int, *, is_final: bool) -> None:
+    def _add_audio(self, audio: bytes, *, is_final: bool) -> None:
         assert self._segmenter is not None
-        self._next_seq = seq + 1
-        cut = self._segmenter.add(audio, seq, is_final, self._context.now_ns)
+        cut = self._segmenter.add(audio, is_final, self._context.now_ns)
         if cut is not None:
             self._submit_cut(cut)
         elif self._pause_timer is None and self._segmenter.deadline_ns is not None:
@@ -238,8 +242,18 @@ class SessionPeer:
 
     def _look_for_pause(self) -> None:
         assert self._segmenter is not None
+        if self._connection.is_reading_paused:
+            # What the client says is waiting in the socket: it is we who make the pause.
+            self._segmenter.start_pause(self._context.now_ns)
+        # Timers run before sockets are read, so after a stall of this process chunks may be
+        # waiting too: look once they have been read.
+        self._pause_timer = self._context.loop.call_later(_READ_TURN_SECONDS, self._end_pause)
+
+    def _end_pause(self) -> None:
+        assert self._segmenter is not None
         self._pause_timer = None
-        cut = self._segmenter.poll(self._context.now_ns)
+        deaf = self._connection.is_reading_paused
+        cut = None if deaf else self._segmenter.poll(self._context.now_ns)
         if cut is None:
             deadline_ns = self._segmenter.deadline_ns
             if deadline_ns is not None:
@@ -248,6 +262,7 @@ class SessionPeer:
         try:
             self._submit_cut(cut)
         except PeerError as error:
+            self._context.codes.add_refused(error.code)
             self._connection.send(error_of(error))
 
     def _submit_cut(self, cut: Cut) -> None:
@@ -282,7 +297,7 @@ class SessionPeer:
     def _session_close(self, message: SessionClose) -> None:
         self._end("the session closed")
         self._connection.send(encode(SessionCloseAck(message.session_id)))
-        self._connection.close(_NORMAL_CLOSURE, "session closed")
+        self._connection.close(CloseCode.NORMAL_CLOSURE, "session closed")
 
     def _send(self, parts: Parts) -> None:
         if not self._closed:
@@ -312,7 +327,7 @@ class SessionPeer:
         """Close with 1012 now."""
         if not self._closed:
             self._connection.send(error_message(ErrorCode.SERVER_SHUTDOWN, SHUTTING_DOWN))
-        self._connection.close(_SERVICE_RESTART, "service restart")
+        self._connection.close(CloseCode.SERVICE_RESTART, "service restart")
 
 
 _PAIRING_REFUSALS = {

@@ -1,12 +1,10 @@
 """The rows of this gateway's open sessions in shared memory, for operators to read."""
 
-from scheduler.errors import PeerError
 from scheduler.gateway.context import GatewayContext
+from scheduler.gateway.messages import busy
 from scheduler.memory.layout import LANGUAGE_BYTES_MAX
-from scheduler.protocol.codes import ErrorCode
 from scheduler.protocol.session import SessionInit
-
-RETRY_AFTER_MS = 2_000
+from scheduler.protocol.text import cut_utf8
 
 
 class SessionRows:
@@ -29,17 +27,13 @@ class SessionRows:
     def open(self, init: SessionInit) -> int:
         """Take a row for a session; raise PeerError SERVER_BUSY where there is none."""
         if not self._free:
-            raise PeerError(
-                ErrorCode.SERVER_BUSY,
-                f"{self._limit} sessions are open here (limits.sessions_per_gateway_max)",
-                {"retry_after_ms": RETRY_AFTER_MS},
-            )
+            raise busy(f"{self._limit} sessions are open here (limits.sessions_per_gateway_max)")
         row = self._free.pop()
         two_way = init.mode == "two_way_auto"
         self._started_ms[row] = self._context.now_ms
         self._two_way[row] = two_way
-        self._source[row] = _cut(init.lang_a or init.src_lang if two_way else init.src_lang)
-        self._target[row] = _cut(init.lang_b or init.tgt_lang if two_way else init.tgt_lang)
+        self._source[row] = _column_text(init.lang_a or init.src_lang if two_way else init.src_lang)
+        self._target[row] = _column_text(init.lang_b or init.tgt_lang if two_way else init.tgt_lang)
         self._open[row] = 1
         self._context.counters.add("sessions_opened_total")
         self._context.counters.add("sessions")
@@ -52,5 +46,5 @@ class SessionRows:
         self._context.counters.add("sessions", -1)
 
 
-def _cut(language: str) -> bytes:
-    return language.encode()[:LANGUAGE_BYTES_MAX].decode(errors="ignore").encode()
+def _column_text(language: str) -> bytes:
+    return cut_utf8(language, LANGUAGE_BYTES_MAX).encode()

@@ -5,16 +5,17 @@ outcome   ──► Orderer (results leave in utterance order) ──► events 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Raw, Struct
 
 from scheduler.errors import PeerError
 from scheduler.gateway.context import GatewayContext
-from scheduler.gateway.jobs import RETRY_AFTER_MS, Job, JobDesk
+from scheduler.gateway.job_log import JobLog
+from scheduler.gateway.jobs import Job, JobDesk
 from scheduler.gateway.lease import Lease, LeaseKey, Leases, default_key, request_key
-from scheduler.gateway.messages import SHUTTING_DOWN, encode, error_message
+from scheduler.gateway.messages import SHUTTING_DOWN, busy, encode, error_message
 from scheduler.gateway.order import Orderer
 from scheduler.gateway.splice import (
     JobAssign,
@@ -32,8 +33,9 @@ from scheduler.protocol.session import AsrPartial, Features, SessionInit, UiEven
 
 _NS_PER_MS = 1_000_000
 _STAGES_MASK = (1 << len(STAGES)) - 1
-_LEASES_PER_JOB = 4
-"""Finished requests remembered per unfinished one allowed."""
+_LEASES_MAX = 4_096
+"""Requests remembered per session. At a client's fastest more may come within a lease; then the
+oldest finished ones are forgotten, so that one session can't hold more than about a megabyte."""
 
 Parts = Sequence[bytes]
 Value = TypeVar("Value")
@@ -84,11 +86,12 @@ class Utterances:
         self._desk = desk
         self._identity = identity
         self._send = send
+        self._log = JobLog(context, identity.session_id)
         self._jobs: dict[int, Job] = {}
         self._jobs_max = context.config.limits.jobs_per_session_max
         self._orderer: Orderer[Parts] = Orderer()
         binding = context.config.scheduler.task_binding
-        self._leases = Leases(round(binding.lease_seconds * 1e9), self._jobs_max * _LEASES_PER_JOB)
+        self._leases = Leases(round(binding.lease_seconds * 1e9), _LEASES_MAX)
         self._spread_ns = round(binding.spread_window_seconds * 1e9)
         self._spread = binding.spread_enabled
         self._last_node = NO_NODE
@@ -115,6 +118,12 @@ class Utterances:
     def submit(self, speech: Speech) -> None:
         """Make the utterance a job, unless it repeats one; raise PeerError where it can't be."""
         counters = self._context.counters
+        key = speech.lease_key
+        lease = self._leases.find(key, self._context.now_ns) if key is not None else None
+        if lease is not None:  # also while nothing new is taken
+            counters.add("jobs_repeated_total")
+            self._answer_repeat(lease, speech)
+            return
         try:
             requirement = self._check(speech)
             job = self._desk.draft(
@@ -125,12 +134,6 @@ class Utterances:
                 paired=self._identity.paired,
                 avoid=self._avoid(),
             )
-            if speech.lease_key is not None:
-                lease = self._leases.acquire(speech.lease_key, job.key, self._context.now_ns)
-                if lease is not None:
-                    counters.add("jobs_repeated_total")
-                    self._answer_repeat(lease, speech)
-                    return
             self._accept(job, speech)
         except PeerError as error:
             counters.add("jobs_refused_total")
@@ -141,11 +144,9 @@ class Utterances:
         if self._context.draining:
             raise PeerError(ErrorCode.SERVER_SHUTDOWN, SHUTTING_DOWN)
         if len(self._orderer) >= self._jobs_max:
-            raise PeerError(
-                ErrorCode.SERVER_BUSY,
+            raise busy(
                 f"{self._jobs_max} jobs of this session are unfinished "
-                f"(limits.jobs_per_session_max); try again in {RETRY_AFTER_MS} ms",
-                {"retry_after_ms": RETRY_AFTER_MS},
+                "(limits.jobs_per_session_max)"
             )
         requirement = requirement_of(self._identity.init.pipeline, self._features(speech))
         if not requirement & _STAGES_MASK:
@@ -163,13 +164,10 @@ class Utterances:
         return self._last_node if self._spread and recent else NO_NODE
 
     def _accept(self, job: Job, speech: Speech) -> None:
-        try:
-            self._desk.accept(job, self._head(job, speech))
-        except PeerError:
-            if speech.lease_key is not None:
-                self._leases.forget(speech.lease_key)
-            raise
-        job.lease_key = speech.lease_key
+        self._desk.accept(job, self._head(job, speech))
+        if speech.lease_key is not None:
+            self._leases.add(speech.lease_key, job.key, job.accepted_ns)
+            job.lease_key = speech.lease_key
         self._jobs[job.key] = job
         self._orderer.open(speech.utterance_index, job.key)
 
@@ -202,6 +200,7 @@ class Utterances:
         """The session is over: nobody waits for its jobs."""
         for job in self._jobs.values():
             self._desk.cancel(job, reason)
+            self._log.ended(job, "cancelled", reason)
         self._jobs.clear()
 
     # --- outcomes ------------------------------------------------------------------------
@@ -227,6 +226,7 @@ class Utterances:
 
     def job_completed(self, job: Job, tail: ResultTail) -> None:
         """Send the events and the result, once no earlier utterance is open."""
+        self._log.ended(job, "completed")
         messages: list[Parts] = []
         if tail.has_asr:
             messages.append((self._event(job, "ASR_FINAL"),))
@@ -240,6 +240,7 @@ class Utterances:
 
     def job_failed(self, job: Job, failed: Failed) -> None:
         """Tell the session why, and let go what the utterance held back."""
+        self._log.ended(job, "failed", failed.code)
         event = self._event(job, "ERROR", failed.code)
         self._send((event,))
         self._send((_error(job, failed),))
@@ -298,21 +299,28 @@ class Utterances:
         )
 
 
+class _NodesError(Struct):
+    """A node's own error; its details are passed on unread."""
+
+    code: str
+    message: str
+    details: Raw = Raw(b"null")
+
+
 def _error(job: Job, failed: Failed) -> bytes:
     """Return the `error` of a failed job: the node's own where it gave one."""
-    details = {"job_id": job.wire_id, "utterance_index": job.utterance_index}
-    if failed.error:
-        own = msgspec.json.decode(failed.error)
-        if own.get("details") is not None:
-            details["node_details"] = own["details"]
-        return error_message(own["code"], own["message"], details)
+    code, message = failed.code, failed.message
+    details: dict[str, Any] = {"job_id": job.wire_id, "utterance_index": job.utterance_index}
     if failed.retry_after_ms:
         details["retry_after_ms"] = failed.retry_after_ms
     if failed.exclusions:
-        return error_message(
-            failed.code, failed.message, {**details, "excluded": failed.exclusions}
-        )
-    return error_message(failed.code, failed.message, details)
+        details["excluded"] = failed.exclusions
+    if failed.error:
+        own = msgspec.json.decode(failed.error, type=_NodesError)
+        code, message = own.code, own.message
+        if own.details != Raw(b"null"):
+            details["node_details"] = own.details
+    return error_message(code, message, details)
 
 
 def _first(given: Value | None, default: Value | None) -> Value | None:

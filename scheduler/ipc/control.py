@@ -5,6 +5,7 @@
         ◄───────────────────────── Ready  serving
         Drain ────────────────────────►   take nothing new, finish what is in flight
         ◄─────────────────────── Drained
+        SetLogging ───────────────────►   the operator changed what is logged
         ◄──────────────────── BootFailed  can't start, and no restart will help
 
 A SEQPACKET pair: message boundaries are kept, descriptors travel with their message, and the
@@ -20,6 +21,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from scheduler.config import ObservabilitySettings
 from scheduler.errors import ChannelClosed, ChannelCorrupt, ChannelFull
 
 MESSAGE_BYTES_MAX = 16 << 10
@@ -34,7 +36,7 @@ class Link(Struct, frozen=True, tag=True):
     `incarnation` counts the peer's starts before this one.
     """
 
-    peer: Literal["gateway", "dispatcher"]
+    peer: Literal["gateway", "dispatcher", "stats"]
     index: int
     incarnation: int
 
@@ -43,6 +45,12 @@ class Drain(Struct, frozen=True, tag=True):
     """Accept nothing new; whatever isn't finished after `deadline_seconds` is given up."""
 
     deadline_seconds: float
+
+
+class SetLogging(Struct, frozen=True, tag=True):
+    """Log by these settings from now on."""
+
+    settings: ObservabilitySettings
 
 
 class Ready(Struct, frozen=True, tag=True):
@@ -59,7 +67,7 @@ class BootFailed(Struct, frozen=True, tag=True):
     reason: str
 
 
-Message = Link | Drain | Ready | Drained | BootFailed
+Message = Link | Drain | SetLogging | Ready | Drained | BootFailed
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

@@ -12,7 +12,7 @@ import structlog
 from scheduler.errors import ChannelError
 from scheduler.ipc.boot import BOOT_FAILURE_EXIT, BootSpec
 from scheduler.ipc.control import REASON_CHARS_MAX, BootFailed, Control
-from scheduler.logs import configure_logging
+from scheduler.logs import configure_logging, flush_repeats
 from scheduler.memory.views import Views
 
 BEAT_INTERVAL_MS = 100
@@ -20,6 +20,7 @@ BEAT_INTERVAL_MS = 100
 
 _PR_SET_PDEATHSIG = 1
 _WARN_INTERVAL_NS = 1_000_000_000
+_FLUSH_INTERVAL_NS = 1_000_000_000
 
 logger = structlog.get_logger(__name__)
 
@@ -70,6 +71,7 @@ class Pulse:
         self._warn_ns = path_warn_ms * 1_000_000
         self._last_ns = 0
         self._warned_ns = 0
+        self._flushed_ns = 0
         self._row.set("ready", 0)
 
     def beat(self, now_ns: int, interval_ms: int = BEAT_INTERVAL_MS) -> None:
@@ -77,16 +79,22 @@ class Pulse:
         if self._last_ns:
             self._took(now_ns - self._last_ns - interval_ms * 1_000_000, now_ns)
         self._last_ns = now_ns
-        self._row.set("heartbeat_ns", now_ns)
+        self._live(now_ns)
 
     def turn(self, woke_ns: int, now_ns: int) -> None:
         """Show life at the end of a turn of a plain loop that began at `woke_ns`."""
         self._took(now_ns - woke_ns, now_ns)
-        self._row.set("heartbeat_ns", now_ns)
+        self._live(now_ns)
 
     def mark_ready(self) -> None:
         """Show that this process serves."""
         self._row.set("ready", 1)
+
+    def _live(self, now_ns: int) -> None:
+        self._row.set("heartbeat_ns", now_ns)
+        if now_ns - self._flushed_ns > _FLUSH_INTERVAL_NS:
+            self._flushed_ns = now_ns
+            flush_repeats()
 
     def _took(self, took_ns: int, now_ns: int) -> None:
         self._row.raise_to("loop_lag_max_ns", took_ns)

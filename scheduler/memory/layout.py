@@ -20,12 +20,17 @@ order makes a row's sequence column (odd while writing) a sufficient guard for r
 """
 
 import hashlib
+from collections.abc import Sized
 from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 import numpy as np
 from msgspec import Struct
+
+from scheduler.protocol.codes import CODE_LABELS
+from scheduler.protocol.exclusions import Exclusion
+from scheduler.protocol.requirements import SERVICE_ID_BYTES_MAX
 
 Role = Literal["supervisor", "gateway", "dispatcher", "stats", "each"]
 """`each`: the process that the row stands for."""
@@ -102,6 +107,10 @@ def _gauge(name: str, unit: str, writer: Role, text: str) -> Column:
 
 def _total(name: str, writer: Role, text: str) -> Column:
     return Column(f"{name}_total", "i8", "total", writer, text)
+
+
+def _totals(name: str, writer: Role, text: str, labels: Sized) -> Column:
+    return Column(f"{name}_total", "i8", "total", writer, text, len(labels))
 
 
 def _histogram(name: str, writer: Role, text: str) -> Column:
@@ -182,7 +191,18 @@ SERVICES = Block(
     "services",
     "services",
     "Which bit of a service bitset stands for which service.",
-    (Column("service_id", "S64", "", "dispatcher", "id on the wire, empty where unused"),),
+    (
+        Column(
+            "service_id",
+            f"S{SERVICE_ID_BYTES_MAX}",
+            "",
+            "dispatcher",
+            "id on the wire, empty where unused",
+        ),
+        _total("missing", "dispatcher", "MODEL_NOT_AVAILABLE received that named the service"),
+        _total("rate_limited", "dispatcher", "marks not set, for the node had too many"),
+        _total("marked", "dispatcher", "marks set on nodes, renewed ones too"),
+    ),
 )
 
 SESSIONS = Block(
@@ -234,6 +254,7 @@ GATEWAY_COUNTERS = Block(
         _total("payloads_lost", "gateway", "payloads gone from an arena when they were read"),
         _total("arena_full", "gateway", "payloads refused for want of arena room"),
         _gauge("arena_used_bytes", "bytes", "gateway", "arena in use"),
+        _gauge("payload_bytes", "bytes", "gateway", "payloads held in the process"),
     ),
     by_row=True,
 )
@@ -291,6 +312,28 @@ DISPATCHER_LATENCY = Block(
     by_row=True,
 )
 
+GATEWAY_CODES = Block(
+    "gateway_codes",
+    "gateways",
+    "Failures and refusals by error code, in the order of protocol.codes.CODE_LABELS.",
+    (
+        _totals("jobs_failed_by_code", "gateway", "jobs that ended with an error", CODE_LABELS),
+        _totals("refusals_by_code", "gateway", "messages and utterances refused", CODE_LABELS),
+    ),
+    by_row=True,
+)
+
+EXCLUSIONS = Block(
+    "exclusions",
+    "one",
+    "Why jobs ended with NO_AVAILABLE_NODE, in the order of protocol.exclusions.Exclusion.",
+    (
+        _totals("excluded", "dispatcher", "nodes that were out of the question", Exclusion),
+        Column("sample_ref", "i8", "", "dispatcher", "one of them, the latest", len(Exclusion)),
+    ),
+    by_row=True,
+)
+
 PROCESSES = Block(
     "processes",
     "processes",
@@ -339,6 +382,8 @@ BLOCKS = (
     DISPATCHER_COUNTERS,
     GATEWAY_LATENCY,
     DISPATCHER_LATENCY,
+    GATEWAY_CODES,
+    EXCLUSIONS,
     PROCESSES,
     PULSES,
     RELEASE_RINGS,

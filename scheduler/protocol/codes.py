@@ -62,6 +62,17 @@ HINTS: dict[ErrorCode, str] = {
 }
 
 
+CODE_LABELS = (*(code.value for code in ErrorCode), "other")
+"""Under what failures are counted: each code, and one for those that nodes make up."""
+
+_CODE_INDEX = {label: index for index, label in enumerate(CODE_LABELS)}
+
+
+def code_index(code: str) -> int:
+    """Return a code's place in CODE_LABELS, the last one where it isn't ours."""
+    return _CODE_INDEX.get(code, len(CODE_LABELS) - 1)
+
+
 def hint(code: str) -> str:
     """Return the hint for people; a node's own unknown code gets the general one."""
     try:

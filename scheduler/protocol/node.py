@@ -94,11 +94,11 @@ class NodeHeartbeat(Struct, tag="node_heartbeat"):
 
 
 class NodeFailure(Struct):
-    """Why a job failed on its node."""
+    """Why a job failed on its node. `details` stay raw JSON text, null where there are none."""
 
     code: ShortText
     message: str
-    details: Any = None
+    details: Raw = Raw(b"null")
 
 
 class JobResult(Struct, tag="job_result"):

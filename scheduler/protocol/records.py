@@ -320,6 +320,9 @@ ToGateway = (
     | DrainRequested
 )
 
+TIMED_OUT = "timeout"
+"""Reason of a CancelAttempt that the node hears of only with scheduler.job_timeout.send_cancel."""
+
 ERROR_BYTES_MAX = 4096
 """Bound on what a node's own error may carry through the dispatcher."""
 

@@ -10,6 +10,7 @@ from scheduler.protocol.session import Features, Pipeline
 
 STAGES = ("asr", "nmt", "tts")
 FEATURES = Features.__struct_fields__
+SERVICE_ID_BYTES_MAX = 64
 REQUIREMENTS_TOTAL = 1 << (len(STAGES) + len(FEATURES))
 
 

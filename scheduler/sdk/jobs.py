@@ -136,7 +136,8 @@ class JobRunner:
         try:
             return await self._handler(Job(assign, self._notify))
         except JobFailed as error:
-            return NodeFailure(error.code, error.message, error.details)
+            details = Raw(encode(error.details))
+            return NodeFailure(error.code, error.message, details)
         except Exception as error:
             _log.exception("handler failed", job_id=assign.job_id)
             return NodeFailure(ErrorCode.INTERNAL_ERROR, f"{type(error).__name__} in the node")

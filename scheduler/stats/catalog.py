@@ -8,14 +8,14 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from scheduler.stats.schema import ServiceInfo
+from scheduler.stats.schema import CatalogueState, ServiceInfo
 
 log = structlog.get_logger(__name__)
 
 INDEX_NAME = "services_index.json"
 INDEX_BYTES_MAX = 16 << 20
 
-_HOSTILE_JSON = (ValueError, RecursionError)
+HOSTILE_JSON = (ValueError, RecursionError)
 """What msgspec raises on text from outside; msgspec.DecodeError is a ValueError."""
 
 
@@ -25,6 +25,9 @@ class ServiceCatalogue(Protocol):
     def services(self) -> list[ServiceInfo]:
         """Return the services as last known, by id."""
 
+    def state(self) -> CatalogueState:
+        """Return where they come from and how old they are."""
+
 
 class EmptyCatalogue:
     """For a scheduler that was given no catalogue."""
@@ -32,6 +35,10 @@ class EmptyCatalogue:
     def services(self) -> list[ServiceInfo]:
         """Return nothing."""
         return []
+
+    def state(self) -> CatalogueState:
+        """Return that there is no source."""
+        return CatalogueState("none")
 
 
 class FileCatalogue:
@@ -56,11 +63,15 @@ class FileCatalogue:
             if version != self._version:
                 self._services = self._read(found)
                 self._version = version
-        except (OSError, *_HOSTILE_JSON) as error:
+        except (OSError, *HOSTILE_JSON) as error:
             self._complain(str(error))
         else:
             self._problem = ""
         return self._services
+
+    def state(self) -> CatalogueState:
+        """Return the problem with the index, if there is one."""
+        return CatalogueState("file", last_error=self._problem)
 
     def _read(self, found: os.stat_result) -> list[ServiceInfo]:
         if not stat.S_ISREG(found.st_mode):  # reading a pipe would wait for its writer
@@ -85,7 +96,7 @@ def parse_index(data: bytes) -> list[ServiceInfo]:
     for service_id, entry in sorted(entries.items()):
         try:
             service = msgspec.json.decode(entry, type=ServiceInfo)
-        except _HOSTILE_JSON as error:
+        except HOSTILE_JSON as error:
             log.warning("bad entry in service index", service_id=service_id, problem=str(error))
             continue
         services.append(service)

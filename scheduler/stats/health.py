@@ -30,6 +30,10 @@ class HealthReader:
         self._slow_paths = views.column("pulses", "slow_paths_total")
         self._ready = views.column("pulses", "ready")
 
+    def labels(self) -> list[tuple[str, str]]:
+        """Return role and index of each row, as text."""
+        return [(role, str(index)) for role, index, _ in self._ids]
+
     def read(self, now_ns: int) -> list[ProcessHealth]:
         """Return the processes in the order of their rows; `now_ns` is monotonic."""
         return [self._read_row(role, index, row, now_ns) for role, index, row in self._ids]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import time
 from pathlib import Path
@@ -12,13 +13,23 @@ from aiohttp import web
 from scheduler.config import Config
 from scheduler.errors import ChannelClosed, SchedulerError
 from scheduler.ipc.boot import BootSpec, read_boot
-from scheduler.ipc.control import Control, Ready
+from scheduler.ipc.control import Control, Link, Ready, SetLogging
 from scheduler.ipc.runtime import BEAT_INTERVAL_MS, Pulse, enter_child, fail_boot, freeze_heap
+from scheduler.logs import configure_logging
 from scheduler.memory.layout import STATS_ROW
 from scheduler.memory.segment import Segment
+from scheduler.stats.admin import AdminGate
+from scheduler.stats.assets import Dashboard
 from scheduler.stats.catalog import EmptyCatalogue, FileCatalogue, ServiceCatalogue
-from scheduler.stats.health import HealthReader, missing
-from scheduler.stats.http import make_app
+from scheduler.stats.catalog_http import HttpCatalogue
+from scheduler.stats.commands import CommandPipe, NodeCommands
+from scheduler.stats.events import EventStream
+from scheduler.stats.health import STALE_REFRESHES, HealthReader, missing
+from scheduler.stats.history import HistoryKeeper
+from scheduler.stats.http import Sources, make_app
+from scheduler.stats.meter import RequestMeter
+from scheduler.stats.metric_readers import MetricSources
+from scheduler.stats.node_table import NodeTables
 from scheduler.stats.publisher import Publisher
 from scheduler.stats.reading import MemoryReader
 from scheduler.stats.store import FileStore, MemoryStore
@@ -48,18 +59,51 @@ class StatsProcess:
         )
         views = Segment.attach(boot.segment_fd, writable=False).views
         self._health = HealthReader(views, boot.dimensions.gateways)
+        self._catalogue = _local_catalogue(config)
+        self._hub: HttpCatalogue | None = None
+        if config.model_hub.base_url:
+            self._catalogue = self._hub = HttpCatalogue(config.model_hub, self._catalogue, _now_ms)
         self._served = MemoryStore()
+        self._nodes = NodeTables()
+        self._history = HistoryKeeper(config.stats.refresh_seconds, _now_ms)
+        self._stream = EventStream()
         self._publisher = Publisher(
             config,
             MemoryReader(views),
             self._health,
-            _catalogue(config),
+            self._catalogue,
             served=self._served,
             saved=FileStore(config.snapshot_path),
             source=f"{boot.epoch}-{boot.incarnation}",
+            observers=(self._nodes.observe, self._history.observe, self._stream.observe),
         )
         self._refresh_seconds = config.stats.refresh_seconds
         self._ended = asyncio.Event()
+        meter = RequestMeter(self._is_stale)
+        gate = AdminGate(config.server.admin_token)
+        self._pipe = CommandPipe()
+        commands = NodeCommands(gate, self._pipe, views, self._history.note)
+        self._sources = Sources(
+            store=self._served,
+            missing=self._missing,
+            nodes=self._nodes,
+            history=self._history,
+            stream=self._stream,
+            dashboard=Dashboard(),
+            meter=meter,
+            metrics=MetricSources(
+                views=views,
+                catalogue=self._catalogue,
+                health=self._health,
+                publisher=self._publisher,
+                meter=meter,
+                stream=self._stream,
+                gate=gate,
+                commands=commands,
+                clock_ns=time.monotonic_ns,
+            ),
+            commands=commands,
+        )
 
     async def run(self) -> None:
         """Serve until the supervisor closes the control socket."""
@@ -68,7 +112,7 @@ class StatsProcess:
         self._publisher.publish()
         await self._publisher.wait_saved(_SAVE_SECONDS)
         runner = web.AppRunner(
-            make_app(self._served, self._missing),
+            make_app(self._sources),
             access_log=None,
             shutdown_timeout=_GOODBYE_SECONDS,
         )
@@ -79,8 +123,13 @@ class StatsProcess:
         self._pulse.mark_ready()
         with contextlib.suppress(ChannelClosed):  # then `_obey` ends this process
             self._control.send(Ready())
+        fetching = asyncio.create_task(self._hub.run()) if self._hub is not None else None
         await self._refresh_until_end()
+        if fetching is not None:
+            fetching.cancel()
+            await asyncio.wait({fetching})
         await runner.cleanup()
+        self._pipe.close()
 
     async def _refresh_until_end(self) -> None:
         while True:
@@ -91,13 +140,23 @@ class StatsProcess:
             else:
                 return
 
+    def _is_stale(self) -> bool:
+        return self._publisher.age_ns() >= STALE_REFRESHES * self._refresh_seconds * 1e9
+
     def _missing(self) -> list[str]:
         processes = self._health.read(time.monotonic_ns())
         return missing(processes, self._publisher.age_ns(), self._refresh_seconds)
 
     def _obey(self) -> None:
         try:
-            self._control.receive()  # nothing is asked of this process but its end
+            for message, fds in self._control.receive():
+                if isinstance(message, Link):
+                    self._pipe.attach(*fds)
+                elif isinstance(message, SetLogging):
+                    configure_logging(message.settings, str(self._boot.child))
+                else:
+                    for fd in fds:
+                        os.close(fd)
         except ChannelClosed:
             self._loop.remove_reader(self._control.fileno())
             self._ended.set()
@@ -107,7 +166,11 @@ class StatsProcess:
         self._loop.call_later(BEAT_INTERVAL_MS / 1000, self._beat)
 
 
-def _catalogue(config: Config) -> ServiceCatalogue:
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _local_catalogue(config: Config) -> ServiceCatalogue:
     folder = config.model_hub.storage_path
     return FileCatalogue(Path(folder)) if folder else EmptyCatalogue()
 

@@ -2,20 +2,36 @@
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import structlog
 
 from scheduler.config import Config
 from scheduler.stats.catalog import ServiceCatalogue
 from scheduler.stats.health import HealthReader
-from scheduler.stats.reading import MemoryReader
-from scheduler.stats.schema import Origin, StatsCounters
+from scheduler.stats.reading import MemoryReader, Reading
+from scheduler.stats.schema import Origin, Snapshot, StatsCounters
 from scheduler.stats.snapshot import encode, make_snapshot
 from scheduler.stats.store import SnapshotStore
 
 log = structlog.get_logger(__name__)
 
 _COMPLAINT_INTERVAL_NS = 60_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A snapshot, what it was made of and when (`now_ns`, monotonic), and its bytes."""
+
+    reading: Reading
+    snapshot: Snapshot
+    data: bytes
+    now_ns: int
+
+
+Observer = Callable[[Publication], None]
+"""Told of each publication from the event loop; has to be quick."""
 
 
 class Publisher:
@@ -35,6 +51,7 @@ class Publisher:
         served: SnapshotStore,
         saved: SnapshotStore,
         source: str,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self._limits = config.scheduler.load_balancer
         self._reader = reader
@@ -43,6 +60,7 @@ class Publisher:
         self._served = served
         self._saved = saved
         self._source = source
+        self._observers = observers
         self._saving: asyncio.Future[None] | None = None
         self._complained_ns = 0
         self._published_ns = 0
@@ -52,9 +70,12 @@ class Publisher:
 
     def publish(self) -> None:
         """Make a snapshot, serve it and begin to save it."""
-        data = self._make()
+        publication = self._make()
+        data = publication.data
         self._served.publish(data)
         self._published_ns = time.monotonic_ns()
+        for observe in self._observers:
+            observe(publication)
         if self._saving is not None:
             self._complain("the write before it has not ended")
             return
@@ -70,7 +91,13 @@ class Publisher:
         """Return the age of the snapshot that is served."""
         return time.monotonic_ns() - self._published_ns
 
-    def _make(self) -> bytes:
+    def counters(self) -> StatsCounters:
+        """Return what was done so far."""
+        return StatsCounters(
+            self._snapshots_total, self._writes_failed_total, self._torn_rows_total
+        )
+
+    def _make(self) -> Publication:
         now_ns = time.monotonic_ns()
         reading = self._reader.read()
         self._snapshots_total += 1
@@ -79,14 +106,13 @@ class Publisher:
             reading,
             processes=self._health.read(now_ns),
             services=self._catalogue.services(),
-            stats=StatsCounters(
-                self._snapshots_total, self._writes_failed_total, self._torn_rows_total
-            ),
+            catalogue=self._catalogue.state(),
+            stats=self.counters(),
             limits=self._limits,
             origin=Origin(time.time_ns() // 1_000_000, self._snapshots_total, self._source),
             now_ns=now_ns,
         )
-        return encode(snapshot)
+        return Publication(reading, snapshot, encode(snapshot), now_ns)
 
     def _finish_saving(self, saving: asyncio.Future[None]) -> None:
         self._saving = None

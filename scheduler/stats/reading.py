@@ -21,6 +21,8 @@ Floats = NDArray[np.float64]
 Words = NDArray[np.uint64]
 Texts = NDArray[np.bytes_]
 Int64s = NDArray[np.int64]
+NodeColumns = dict[str, NDArray[Any]]
+"""Rows of the node table by the names of its columns."""
 
 CONNECTED = (Status.REGISTERING, Status.READY, Status.DEGRADED, Status.DRAINING)
 
@@ -63,10 +65,12 @@ class Reading:
 
     `service_ids` has one entry per bit of a service bitset, "" where unused. `latency` holds
     bucket counts of shape (HISTOGRAM_BUCKETS,), summed over the gateways. `torn_rows` is the
-    number of node rows for which an earlier copy, or none, had to do.
+    number of node rows for which an earlier copy, or none, had to do. `table` holds all rows
+    that are in use, those of offline nodes too.
     """
 
     nodes: NodeRows
+    table: NodeColumns
     torn_rows: int
     sessions: SessionRows
     service_ids: list[str]
@@ -78,7 +82,14 @@ class Reading:
     started_ns: int
 
 
-_USAGE_COLUMNS = ("cpu_percent", "gpu_percent", "memory_percent")
+_USAGE_COLUMNS = (
+    "cpu_percent",
+    "gpu_percent",
+    "gpu_memory_percent",
+    "memory_percent",
+    "external_jobs",
+    "heartbeat_ns",
+)
 _JOB_STATES = ("jobs_completed_total", "jobs_failed_total", "jobs_cancelled_total", "jobs_live")
 
 
@@ -87,15 +98,16 @@ class MemoryReader:
 
     def __init__(self, views: Views) -> None:
         self._views = views
-        self._last: dict[str, NDArray[Any]] | None = None
+        self._last: NodeColumns | None = None
         self._started_ns = int(views.column("header", "started_ns")[0])
 
     def read(self) -> Reading:
         """Return copies; nothing in them changes any more."""
         views = self._views
-        nodes, torn_rows = self._read_nodes()
+        table, torn_rows = self._read_nodes()
         return Reading(
-            nodes=nodes,
+            nodes=_connected(table),
+            table=table,
             torn_rows=torn_rows,
             sessions=self._read_sessions(),
             # After the nodes: a service has its name before a node has its bit.
@@ -111,7 +123,7 @@ class MemoryReader:
             started_ns=self._started_ns,
         )
 
-    def _read_nodes(self) -> tuple[NodeRows, int]:
+    def _read_nodes(self) -> tuple[NodeColumns, int]:
         rows, whole = self._views.copy_nodes()
         torn = ~whole
         torn_rows = int(torn.sum())
@@ -121,13 +133,13 @@ class MemoryReader:
             for name, values in rows.items():
                 values[torn] = self._last[name][torn]
         self._last = rows
-        connected = np.isin(rows["status"], CONNECTED)
-        chosen = {name: values[connected] for name, values in rows.items()}
+        used = rows["status"] != Status.FREE
+        table = {name: values[used] for name, values in rows.items()}
         # A row's usage stands for the node before it until its gateway has written to it.
-        known = chosen["usage_ref"] == chosen["ref"]
+        unknown = table["usage_ref"] != table["ref"]
         for name in _USAGE_COLUMNS:
-            chosen[name] = np.where(known, chosen[name], 0.0)
-        return NodeRows(**{field.name: chosen[field.name] for field in fields(NodeRows)}), torn_rows
+            table[name][unknown] = 0
+        return table, torn_rows
 
     def _read_sessions(self) -> SessionRows:
         """Copy the rows of open sessions.
@@ -165,6 +177,11 @@ class MemoryReader:
             for block in (GATEWAY_LATENCY, DISPATCHER_LATENCY)
             for column in block.columns
         }
+
+
+def _connected(table: NodeColumns) -> NodeRows:
+    connected = np.isin(table["status"], CONNECTED)
+    return NodeRows(**{field.name: table[field.name][connected] for field in fields(NodeRows)})
 
 
 def texts(values: Texts) -> list[str]:

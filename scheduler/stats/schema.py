@@ -4,7 +4,7 @@
 `scheduler` and `snapshot` may grow.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -150,6 +150,18 @@ class Counters(Struct, frozen=True):
     stats: StatsCounters
 
 
+class CatalogueState(Struct, frozen=True):
+    """Where the services come from. `fail_count` failures in a row; times are null for never."""
+
+    source: Literal["hub", "file", "none"]
+    fetched_at_ms: int | None = None
+    last_success_at_ms: int | None = None
+    fail_count: int = 0
+    last_error: str = ""
+    fetches_total: int = 0
+    failures_total: int = 0
+
+
 class Scheduler(Struct, frozen=True):
     """The scheduler itself. `generation` counts the dispatchers started."""
 
@@ -161,6 +173,7 @@ class Scheduler(Struct, frozen=True):
     counters: Counters
     latency: dict[str, Percentiles]
     processes: list[ProcessHealth]
+    catalogue: CatalogueState
 
 
 class Origin(Struct, frozen=True):

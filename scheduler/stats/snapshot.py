@@ -10,6 +10,7 @@ from scheduler.stats.languages import language_usage, top_languages
 from scheduler.stats.power import compute_power
 from scheduler.stats.reading import Int64s, Reading, SessionRows, Words
 from scheduler.stats.schema import (
+    CatalogueState,
     Counters,
     JobCounts,
     Nodes,
@@ -37,6 +38,7 @@ def make_snapshot(
     *,
     processes: list[ProcessHealth],
     services: list[ServiceInfo],
+    catalogue: CatalogueState,
     stats: StatsCounters,
     limits: LoadBalancerSettings,
     origin: Origin,
@@ -55,6 +57,7 @@ def make_snapshot(
             counters=Counters(reading.gateways, reading.dispatcher, stats),
             latency={name: _percentiles(counts) for name, counts in reading.latency.items()},
             processes=processes,
+            catalogue=catalogue,
         ),
         snapshot=origin,
     )

@@ -76,14 +76,15 @@ class Child:
         return code
 
 
-def link(gateway: Child, dispatcher: Child) -> None:
-    """Connect the two by fresh pipes. What one had sent the other before is gone."""
-    gateway_fds, dispatcher_fds = make_pipes()
-    to_dispatcher = Link("dispatcher", 0, dispatcher.incarnation)
-    to_gateway = Link("gateway", gateway.id.index, gateway.incarnation)
-    gateway.send(to_dispatcher, gateway_fds)
-    dispatcher.send(to_gateway, dispatcher_fds)
-    for fd in (*gateway_fds, *dispatcher_fds):
+def link(child: Child, dispatcher: Child) -> None:
+    """Connect a gateway, or stats, to the dispatcher by fresh pipes.
+
+    What one had sent the other before is gone.
+    """
+    child_fds, dispatcher_fds = make_pipes()
+    child.send(Link("dispatcher", 0, dispatcher.incarnation), child_fds)
+    dispatcher.send(Link(child.id.role, child.id.index, child.incarnation), dispatcher_fds)
+    for fd in (*child_fds, *dispatcher_fds):
         os.close(fd)
 
 

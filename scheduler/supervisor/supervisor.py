@@ -19,9 +19,9 @@ import structlog
 
 from scheduler.config import Config
 from scheduler.dispatch.services import distinct_classes
-from scheduler.errors import ChannelClosed, ChannelCorrupt
+from scheduler.errors import ChannelClosed, ChannelCorrupt, ConfigError
 from scheduler.ipc.boot import BootSpec, ChildId
-from scheduler.ipc.control import BootFailed, Drain, Drained, Ready
+from scheduler.ipc.control import BootFailed, Drain, Drained, Ready, SetLogging
 from scheduler.ipc.runtime import Pulse
 from scheduler.logs import configure_logging
 from scheduler.memory.arena import create_arena
@@ -57,6 +57,7 @@ from scheduler.supervisor.policy import (
     Started,
     Stop,
 )
+from scheduler.supervisor.reloading import take_log_settings, waiting_for_restart
 from scheduler.supervisor.runtime_dir import Endpoints, RuntimeDir
 
 LOOK_INTERVAL_NS = SECOND_NS // 4
@@ -74,17 +75,19 @@ def run(
     commands: Commands = COMMANDS,
     limits: Limits | None = None,
     on_ready: Callable[[Endpoints], None] | None = None,
+    reload: Callable[[], Config] | None = None,
 ) -> int:
     """Run the scheduler until a signal or a failure ends it; return the exit code.
 
     0: stopped by SIGTERM or SIGINT; 128 + signal: signalled again while draining; 70: children
     kept dying; 78: a child can't start. Raises StartError when this process can't start. Call it
-    from the main thread. `on_ready` is called once, when all children serve.
+    from the main thread. `on_ready` is called once, when all children serve. `reload` reads the
+    configuration again, for SIGHUP; it may raise ConfigError.
     """
-    configure_logging(config.observability, "supervisor")
+    _log_by(config)
     with ExitStack() as stack:
         signals_fd = stack.enter_context(_queued_signals())
-        supervisor = Supervisor(config, commands, limits or Limits(), on_ready, stack)
+        supervisor = Supervisor(config, commands, limits or Limits(), on_ready, reload, stack)
         return supervisor.run(signals_fd)
 
 
@@ -97,12 +100,15 @@ class Supervisor:
         commands: Commands,
         limits: Limits,
         on_ready: Callable[[Endpoints], None] | None,
+        reload: Callable[[], Config] | None,
         stack: ExitStack,
     ) -> None:
         """Make what outlives the children; `stack` releases it. Raises StartError."""
         # Resolved once: a process pinned to one core would count only that one.
         gateways = config.gateways_total
         self._config = msgspec.structs.replace(config, gateways=gateways)
+        self._started_with = config
+        self._reload = reload
         self._commands = commands
         self._on_ready = on_ready
         self._ids = [ChildId("dispatcher"), ChildId("stats")]
@@ -221,14 +227,14 @@ class Supervisor:
 
     def _link(self, child: Child) -> None:
         """Give the child pipes to those of its peers that run; the others are given theirs."""
-        if child.id.role == "gateway":
-            dispatcher = self._children.get(ChildId("dispatcher"))
-            if dispatcher is not None:
-                link(child, dispatcher)
-        elif child.id.role == "dispatcher":
+        if child.id.role == "dispatcher":
             for peer in self._children.values():
-                if peer.id.role == "gateway":
+                if peer is not child:
                     link(peer, child)
+            return
+        dispatcher = self._children.get(ChildId("dispatcher"))
+        if dispatcher is not None:
+            link(child, dispatcher)
 
     def _show_process(self, row: int, pid: int, restarts: int) -> None:
         shown = self._segment.views.counters("processes", row)
@@ -257,7 +263,28 @@ class Supervisor:
     def _on_signals(self, signals_fd: int) -> None:
         for number in os.read(signals_fd, 64):
             logger.info("signal received", signal=signal.Signals(number).name)
-            self._feed(Signalled(number))
+            if number == signal.SIGHUP:
+                self._change_settings()
+            else:
+                self._feed(Signalled(number))
+
+    def _change_settings(self) -> None:
+        """Read the settings again; what is wrong with them changes nothing."""
+        if self._reload is None:
+            return
+        try:
+            wanted = self._reload()
+        except ConfigError as error:
+            logger.warning("settings not changed", reason=str(error))
+            return
+        self._config = take_log_settings(self._config, wanted)
+        _log_by(self._config)
+        for child in self._children.values():
+            child.send(SetLogging(self._config.observability))
+        logger.info("log settings changed", log_level=self._config.observability.log_level)
+        keys = waiting_for_restart(self._started_with, wanted)
+        if keys:
+            logger.warning("changed settings need a restart", keys=keys)
 
     def _on_control(self, child: Child) -> None:
         if not child.connected:  # hung up since select returned
@@ -355,13 +382,17 @@ class Supervisor:
             self._on_ready(endpoints)
 
 
+def _log_by(config: Config) -> None:
+    # Few of its events are alike by chance: the policy bounds the deaths that they tell of.
+    configure_logging(config.observability, "supervisor", limit_repeats=False)
+
+
 @contextmanager
 def _queued_signals() -> Iterator[int]:
-    """Turn SIGTERM and SIGINT into bytes on a descriptor for the loop; ignore SIGHUP."""
+    """Turn SIGTERM, SIGINT and SIGHUP into bytes on a descriptor for the loop."""
     read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    queued = (signal.SIGTERM, signal.SIGINT)
+    queued = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     before = {number: signal.signal(number, lambda *_: None) for number in queued}
-    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     wakeup_before = signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
     try:
         yield read_fd

@@ -14,7 +14,7 @@ from scheduler.memory.layout import Dimensions
 from scheduler.memory.segment import Segment
 from scheduler.protocol.status import Status
 from scheduler.stats.reading import MemoryReader
-from scheduler.stats.schema import Origin, StatsCounters
+from scheduler.stats.schema import CatalogueState, Origin, StatsCounters
 from scheduler.stats.snapshot import encode, make_snapshot
 
 FULL = os.environ.get("SNAPSHOT_BENCHMARK") == "full"
@@ -56,6 +56,7 @@ def test_snapshot(benchmark: BenchmarkFixture) -> None:
             reader.read(),
             processes=[],
             services=[],
+            catalogue=CatalogueState("none"),
             stats=StatsCounters(),
             limits=LoadBalancerSettings(),
             origin=Origin(0, 1, ""),

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
-from scheduler.dispatch.exclusions import Exclusion
+from scheduler.protocol.exclusions import Exclusion
 from scheduler.protocol.ids import NO_NODE
 from scheduler.protocol.records import DrainNode, NodeServices
 from tests.dispatch.desk import ASR, CORE, WHOLE, Desk, failure_of, settings
@@ -128,3 +128,31 @@ def test_figures_of_a_rows_last_occupant_exclude_nobody() -> None:
     desk.submit(2, requirement=WHOLE)
     _, exclusions = failure_of(desk.tick(1.0))
     assert exclusions == {Exclusion.FULL.value: 1}
+
+
+def test_nodes_that_were_out_of_the_question_are_counted_with_a_sample() -> None:
+    desk = Desk(SHORT_WAIT)
+    node = desk.node("n", installed=[ASR])
+    desk.lose(desk.node("gone"))
+    for job in (1, 2):
+        desk.submit(job)
+        failure_of(desk.tick(1.0))
+    totals = dict(zip(Exclusion, desk.tables.excluded_total.tolist(), strict=True))
+    samples = dict(zip(Exclusion, desk.tables.excluded_sample.tolist(), strict=True))
+    assert {reason: total for reason, total in totals.items() if total} == {
+        Exclusion.NOT_INSTALLED: 2,
+        Exclusion.OFFLINE: 2,
+    }
+    assert samples[Exclusion.NOT_INSTALLED] == node
+    assert samples[Exclusion.FULL] == 0
+
+
+def test_a_job_that_failed_for_another_reason_is_not_counted() -> None:
+    desk = Desk(SHORT_WAIT)
+    failed, busy = desk.node("failed"), desk.node("busy", capacity=1)
+    assert desk.place(1) == failed
+    assert desk.place(2) == busy
+    desk.fail(1, failed, "NODE_OVERLOADED")
+    code, _ = failure_of(desk.tick(1.0))
+    assert code == "NODE_OVERLOADED"
+    assert not desk.tables.excluded_total.any()

@@ -16,8 +16,11 @@ from scheduler.protocol.records import (
     Assign,
     CancelAttempt,
     Deliver,
+    DrainNode,
+    DrainRequested,
     NodeAccepted,
     NodeHealth,
+    NodeStatusChanged,
     RegisterNode,
     Result,
     RunningAttempt,
@@ -26,7 +29,7 @@ from scheduler.protocol.records import (
 )
 from scheduler.protocol.status import Status
 from scheduler.supervisor.children import Child
-from tests.children import Site, next_message, until
+from tests.children import Site, next_message, until, until_closed
 
 SERVICES = ["node-inference", "nmt-m2m100", "piper-tts"]
 JOB = job_key_base(0, 0) + 1
@@ -159,3 +162,41 @@ def test_memory_that_is_not_ours_is_a_boot_failure(site: Site) -> None:
     assert "segment" in message.reason
     assert child.process.wait(10) == BOOT_FAILURE_EXIT
     os.close(fd)
+
+
+def test_operators_drain_nodes_over_a_pipe_of_their_own(site: Site) -> None:
+    child, (first, _) = start(site)
+    node = make_ready(first)
+    commands = site.link(child, Link("stats", 0, 0), ToGateway)
+    say(commands, DrainNode(node, True, "update"))
+    status, request = until_two(first)
+    assert status == NodeStatusChanged(node, Status.DRAINING, "update")
+    assert request == DrainRequested(node, "drain", "update")
+    until(lambda: site.segment.views.column("nodes", "status")[0] == Status.DRAINING)
+    again = site.link(child, Link("stats", 0, 1), ToGateway)
+    say(again, DrainNode(node, False, ""))
+    status, request = until_two(first)
+    assert status == NodeStatusChanged(node, Status.REGISTERING, "")
+
+
+def test_no_other_record_is_taken_from_operators(site: Site) -> None:
+    child, (first, _) = start(site)
+    node = make_ready(first)
+    commands = site.link(child, Link("stats", 0, 0), ToGateway)
+    say(commands, NodeHealth(node, False, "a lie"))
+    until_closed(commands)
+    assert site.segment.views.column("nodes", "status")[0] == Status.READY
+    say(first, Submit(JOB, 7))
+    assert isinstance(hear(first), Assign)
+
+
+def until_two(channel: Channel[ToGateway]) -> list[ToGateway]:
+    """Return the next two records."""
+    records: list[ToGateway] = []
+
+    def heard() -> bool:
+        records.extend(channel.receive())
+        return len(records) >= 2
+
+    until(heard)
+    return records

@@ -12,23 +12,29 @@ def index(names: object = None, config: Config | None = None) -> ServiceIndex:
     return ServiceIndex((config or Config()).scheduler, table)  # type: ignore[arg-type]
 
 
+def names(services: ServiceIndex, mask: int) -> list[str]:
+    """Return the services of a mask among those that these tests know."""
+    known = [ASR, NMT, TTS, "own-model", "emotion-1"]
+    return [name for name in known if services.known(name) & mask]
+
+
 def test_a_mask_names_the_services_it_was_made_of() -> None:
     services = index()
-    assert sorted(services.names(services.mask([TTS, "own-model"]))) == sorted([TTS, "own-model"])
+    assert sorted(names(services, services.mask([TTS, "own-model"]))) == sorted([TTS, "own-model"])
 
 
 def test_masks_of_requirements_follow_the_stages_and_features() -> None:
     config = settings(scheduler={"feature_services": {"emotion_detection": ["emotion-1", TTS]}})
     services = index(config=config)
-    assert sorted(services.names(services.masks[0b001])) == [ASR]
-    assert sorted(services.names(services.masks[WHOLE])) == sorted(CORE)
-    assert sorted(services.names(services.masks[0b1010])) == sorted([NMT, "emotion-1", TTS])
+    assert sorted(names(services, services.masks[0b001])) == [ASR]
+    assert sorted(names(services, services.masks[WHOLE])) == sorted(CORE)
+    assert sorted(names(services, services.masks[0b1010])) == sorted([NMT, "emotion-1", TTS])
 
 
 def test_a_service_that_is_not_required_has_no_part_in_the_mask() -> None:
     config = settings(scheduler={"core_services": {"nmt_service_id": ""}})
     services = index(config=config)
-    assert services.names(services.masks[0b010]) == []
+    assert names(services, services.masks[0b010]) == []
 
 
 def test_classes_are_counted_by_their_services() -> None:

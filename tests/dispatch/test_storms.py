@@ -2,6 +2,7 @@ from scheduler.config import ModelNotAvailableSettings
 from scheduler.dispatch.nodes import Node
 from scheduler.dispatch.settings import nanoseconds
 from scheduler.dispatch.storms import ModelMarks
+from scheduler.dispatch.tables import Tables
 from scheduler.protocol.ids import NO_NODE, node_ref, slot_of
 from scheduler.protocol.records import Assign
 from tests.dispatch.desk import ASR, NMT, Desk, every, settings
@@ -24,7 +25,7 @@ def a_node() -> Node:
 
 
 def test_a_report_marks_the_services_for_their_time_to_live() -> None:
-    marks, node = ModelMarks(SETTINGS), a_node()
+    marks, node = ModelMarks(SETTINGS, Tables.allocate(1, 1)), a_node()
     assert marks.report(node, 0b11, at(0)) == 2
     assert node.marked == 0b11
     assert marks.expire(at(59.9)) == []
@@ -33,14 +34,14 @@ def test_a_report_marks_the_services_for_their_time_to_live() -> None:
 
 
 def test_repeats_within_the_debounce_window_count_once() -> None:
-    marks, node = ModelMarks(SETTINGS), a_node()
+    marks, node = ModelMarks(SETTINGS, Tables.allocate(1, 1)), a_node()
     marks.report(node, 0b1, at(0))
     assert marks.report(node, 0b1, at(4.9)) == 0
     assert marks.expire(at(60)) == [node]
 
 
 def test_a_report_after_the_debounce_window_renews_the_mark() -> None:
-    marks, node = ModelMarks(SETTINGS), a_node()
+    marks, node = ModelMarks(SETTINGS, Tables.allocate(1, 1)), a_node()
     marks.report(node, 0b1, at(0))
     assert marks.report(node, 0b1, at(5)) == 1
     assert marks.expire(at(60)) == []
@@ -49,7 +50,11 @@ def test_a_report_after_the_debounce_window_renews_the_mark() -> None:
 
 
 def test_a_storm_from_one_node_is_cut_to_its_rate() -> None:
-    marks, node, other = ModelMarks(SETTINGS), a_node(), Node(1, node_ref(1, 1), "other")
+    marks, node, other = (
+        ModelMarks(SETTINGS, Tables.allocate(1, 1)),
+        a_node(),
+        Node(1, node_ref(1, 1), "other"),
+    )
     assert marks.report(node, 0b111, at(0)) == 2
     assert marks.report(node, 0b1000, at(9.9)) == 0
     assert marks.report(other, 0b1, at(9.9)) == 1
@@ -57,7 +62,7 @@ def test_a_storm_from_one_node_is_cut_to_its_rate() -> None:
 
 
 def test_a_forgotten_node_leaves_nothing_behind() -> None:
-    marks, node = ModelMarks(SETTINGS), a_node()
+    marks, node = ModelMarks(SETTINGS, Tables.allocate(1, 1)), a_node()
     marks.report(node, 0b11, at(0))
     marks.forget(node)
     assert node.marked == 0
@@ -110,3 +115,25 @@ def test_reports_of_attempts_that_hold_nothing_mark_nothing() -> None:
     desk.fail(7, node, "MODEL_NOT_AVAILABLE", service=ASR)
     assert (desk.counts.model_not_available_total, desk.counts.models_marked_total) == (1, 0)
     assert desk.place(1) == node
+
+
+def test_what_becomes_of_reports_is_counted_by_service() -> None:
+    tables = Tables.allocate(1, 1)
+    marks, node = ModelMarks(SETTINGS, tables), a_node()
+    assert marks.report(node, 0b1111, at(0)) == 2
+    marks.report(node, 0b0001, at(1))
+    assert tables.service_marked_total[:4].tolist() == [1, 1, 0, 0]
+    assert tables.service_rate_limited_total[:4].tolist() == [0, 0, 1, 1]
+
+
+def test_reports_are_counted_by_the_service_they_name() -> None:
+    desk = Desk(FEW_ATTEMPTS)
+    node = desk.node("n")
+    for job, service in enumerate((NMT, NMT, "unheard of", "")):
+        desk.place(job)
+        desk.fail(job, node, "MODEL_NOT_AVAILABLE", service=service)
+        desk.tick(60.5)
+    names = [name.decode() for name in desk.tables.service_ids.tolist()]
+    assert desk.tables.service_missing_total[names.index(NMT)] == 2
+    assert desk.tables.service_missing_total.sum() == 2
+    assert desk.counts.model_not_available_total == 4

@@ -129,18 +129,6 @@ def test_messages_of_one_turn_leave_in_one_write(run: RunLoop) -> None:
     run(scenario)
 
 
-def test_headers_are_there_until_the_peer_is_identified(run: RunLoop) -> None:
-    async def scenario() -> None:
-        sent = {"Authorization": "Bearer t"}
-        async with serve() as site, connect(site.url, additional_headers=sent):
-            connection = (await site.peer()).connection
-            assert connection.headers["Authorization"] == "Bearer t"
-            connection.mark_identified()
-            assert "Authorization" not in connection.headers
-
-    run(scenario)
-
-
 # --- RFC 6455 ----------------------------------------------------------------------------
 
 

@@ -144,6 +144,17 @@ def test_a_pairing_code_in_question_is_asked_again(world: World) -> None:
     assert [m["code"] for m in waiting.wire.take()] == ["INVALID_PAIRING_CODE"]
 
 
+def test_a_pairing_code_outlives_the_dispatcher(world: World) -> None:
+    node = world.node()
+    node.say(type="request_pairing_code")
+    world.settle()
+    code = next(m["code"] for m in node.wire.take() if m["type"] == "pairing_code")
+    world.replace_dispatcher()
+    assert node.wire.take() == []
+    session = world.session(pairing_code=code)
+    assert session.wire.take()[0]["type"] == "session_init_ack"
+
+
 def test_a_node_that_left_before_it_was_accepted_leaves_no_row(world: World) -> None:
     node = FakeNode(world, 0)
     node.register(node_id="node-7")

@@ -176,6 +176,8 @@ class DeskMachine(RuleBasedStateMachine):
         accepted, accounted = balance(self.world)
         assert accepted == accounted == len(self.jobs)
         assert self.world.count("jobs_live") == len(self.live)
+        by_code = self.world.segment.views.column("gateway_codes", "jobs_failed_by_code_total")
+        assert self.world.count("jobs_failed_total") == by_code.sum()
 
     def teardown(self) -> None:
         self.world.close()

@@ -6,7 +6,6 @@ import pytest
 from websockets.asyncio.client import connect
 
 from scheduler import config
-from scheduler.gateway.handshake import HttpResponse
 from scheduler.gateway.listener import ConnectionSettings
 from tests.gateway.sockets import LOOPS, run_on, serve, until
 
@@ -37,19 +36,6 @@ def test_wait_closed_cuts_who_does_not_go(loop: str) -> None:
             assert len(site.listener) == 0
 
     run_on(loop, scenario)
-
-
-def test_a_responder_may_be_added_later() -> None:
-    async def scenario() -> None:
-        async with serve() as site:
-            site.listener.respond("/late", lambda: HttpResponse(503, "text/plain", b"soon"))
-            raw = await site.raw()
-            raw.send(b"GET /late HTTP/1.1\r\n\r\n")
-            response = await raw.rest()
-            assert response.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
-            assert response.endswith(b"\r\n\r\nsoon")
-
-    run_on("uvloop", scenario)
 
 
 def test_settings_come_from_the_configuration() -> None:

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from scheduler.config import Config, NodeHealthSettings, SchedulerSettings
+from scheduler.config import Config, JobTimeoutSettings, NodeHealthSettings, SchedulerSettings
+from scheduler.protocol.codes import code_index
 from scheduler.protocol.records import DrainNode
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.world import SERVICES, FakeNode, World
@@ -61,6 +62,8 @@ def test_a_refused_node_may_try_again_on_the_same_socket(world: World) -> None:
     second.register(node_id="taken")
     world.settle()
     assert [m["code"] for m in second.wire.take()] == ["NODE_ID_CONFLICT"]
+    refused = world.segment.views.column("gateway_codes", "refusals_by_code_total")
+    assert refused[0, code_index("NODE_ID_CONFLICT")] == refused.sum() == 1
     second.register(node_id="free")
     world.settle()
     assert second.node_id == "free"
@@ -138,7 +141,7 @@ def test_a_result_with_parts_that_can_not_be_passed_on_fails_the_job(world: Worl
     node, session = world.node(), world.session()
     session.speak()
     node.answer(node.jobs()[0], tts_audio={"not": "text"})
-    assert session.heard_types() == ["DISPATCHED", "ERROR", "error"]
+    assert session.heard()[-1]["code"] == "INTERNAL_ERROR"
     assert [m["code"] for m in node.wire.take()] == ["INVALID_MESSAGE"]
     assert world.core.counts.failed_total == 1
 
@@ -156,7 +159,63 @@ def test_a_very_long_error_is_cut_not_lost(world: World) -> None:
     error = {"code": "TTS_TIMEOUT", "message": "x" * 9_000, "details": {"y": "z" * 9_000}}
     node.answer(node.jobs()[0], success=False, error=error)
     told = session.heard()[-1]
-    assert (told["code"], len(told["message"])) == ("TTS_TIMEOUT", 1_000)
+    assert (told["code"], told["message"]) == ("TTS_TIMEOUT", "x" * 600)
+
+
+def test_details_as_deep_as_a_message_may_nest_reach_the_session(world: World) -> None:
+    node, session = world.node(), world.session()
+    session.speak()
+    details: dict[str, Any] = {}
+    for _ in range(300):
+        details = {"d": details}
+    node.fail(node.jobs()[0], "TTS_TIMEOUT", **details)
+    assert session.heard()[-1]["details"]["node_details"] == details
+
+
+def test_a_timeout_is_told_to_the_node_unless_that_is_switched_off(make_world: MakeWorld) -> None:
+    timeouts = JobTimeoutSettings(send_cancel=False, failover_max_attempts=1)
+    silent = Config(scheduler=SchedulerSettings(job_timeout=timeouts))
+    for config, told in ((Config(), ["job_cancel"]), (silent, [])):
+        world = make_world(config)
+        node, session = world.node(), world.session()
+        session.speak()
+        (job,) = node.jobs()
+        node.wire.take()
+        world.tick(later_seconds=31)
+        assert [m["type"] for m in node.wire.take()] == told
+        node.heartbeat(usage={"running_jobs": 1})  # it is still at it: its own work now
+        column = world.segment.views.column("nodes", "external_jobs")
+        assert column[0] == 1
+        node.answer(job)
+        assert world.count("results_stale_total") == 1
+
+
+def test_a_node_that_is_overloaded_when_it_gets_ready_gets_no_waiting_job(world: World) -> None:
+    session = world.session()
+    session.speak()
+    node = world.node(ready=False)
+    node.heartbeat(usage={"cpu_percent": 99})
+    assert node.jobs() == []
+    node.heartbeat(usage={"cpu_percent": 9})
+    world.tick(later_seconds=0.2)
+    assert len(node.jobs()) == 1
+
+
+def test_a_registered_node_may_send_at_its_own_rate(world: World) -> None:
+    node = world.node()
+    assert node.wire.rate == world.config.limits.node_messages_per_second_max
+
+
+def test_a_full_table_says_when_to_come_back(make_world: MakeWorld) -> None:
+    world = make_world()
+    for _ in range(64):
+        world.node(ready=False)
+    late = FakeNode(world, 0)
+    late.register()
+    world.settle()
+    (error,) = late.wire.take()
+    assert error["code"] == "SERVER_BUSY"
+    assert error["details"]["retry_after_ms"] > 0
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 import pytest
 
+from scheduler.config import Config, LimitSettings
 from scheduler.errors import ArenaFull
+from scheduler.memory.layout import RING_ENTRIES
 from scheduler.protocol.records import ArenaRef
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.world import ARENA_BYTES, World
@@ -40,3 +42,23 @@ def test_a_full_arena_is_counted_and_its_use_shown(world: World) -> None:
     assert world.count("arena_full_total") == 1
     payloads.free(ref.block)
     assert world.count("arena_used_bytes") == 0
+
+
+def test_bytes_that_stay_in_the_process_are_bounded_like_an_arena(make_world: MakeWorld) -> None:
+    world = make_world(Config(limits=LimitSettings(arena_bytes=8 << 20)))
+    payloads = world.payloads[0]
+    payloads.hold(8 << 20)
+    assert world.count("payload_bytes") == 8 << 20
+    with pytest.raises(ArenaFull):
+        payloads.hold(1)
+    payloads.let_go(8 << 20)
+    payloads.hold(1)
+
+
+def test_a_release_that_found_the_ring_full_is_told_later(make_world: MakeWorld) -> None:
+    owner, reader = make_world(gateways=2).payloads
+    for block in range(RING_ENTRIES + 5):
+        reader.release(ArenaRef(0, 0, 1, block))
+    assert len(owner.released()) == RING_ENTRIES
+    reader.released()
+    assert owner.released() == list(range(RING_ENTRIES, RING_ENTRIES + 5))

@@ -19,31 +19,31 @@ def segmenter(bytes_max: int = 1 << 20) -> Segmenter:
 
 def test_final_chunk_ends_the_utterance() -> None:
     speech = segmenter()
-    assert speech.add(b"ab", 0, False, 0) is None
-    assert speech.add(b"c", 1, True, 10) == Cut(b"abc", "final")
+    assert speech.add(b"ab", False, 0) is None
+    assert speech.add(b"c", True, 10) == Cut(b"abc", "final")
     assert speech.deadline_ns is None
 
 
 def test_final_without_payload_ends_what_was_buffered() -> None:
     speech = segmenter()
-    speech.add(b"ab", 0, False, 0)
-    assert speech.add(b"", 1, True, 10) == Cut(b"ab", "final")
+    speech.add(b"ab", False, 0)
+    assert speech.add(b"", True, 10) == Cut(b"ab", "final")
 
 
 @pytest.mark.parametrize("chunks", [0, 1, 3])
 def test_utterance_without_audio_makes_nothing(chunks: int) -> None:
     speech = segmenter()
     for seq in range(chunks):
-        assert speech.add(b"", seq, False, seq) is None
+        assert speech.add(b"", False, seq) is None
     assert speech.deadline_ns is None
     assert speech.poll(10 * PAUSE_NS) is None
-    assert speech.add(b"", chunks, True, 10 * PAUSE_NS) is None
+    assert speech.add(b"", True, 10 * PAUSE_NS) is None
 
 
 def test_pause_is_counted_from_the_last_chunk() -> None:
     speech = segmenter()
-    speech.add(b"a", 0, False, 100)
-    speech.add(b"b", 1, False, 900)
+    speech.add(b"a", False, 100)
+    speech.add(b"b", False, 900)
     assert speech.deadline_ns == 900 + PAUSE_NS
     assert speech.poll(899 + PAUSE_NS) is None
     assert speech.poll(900 + PAUSE_NS) == Cut(b"ab", "pause")
@@ -52,40 +52,56 @@ def test_pause_is_counted_from_the_last_chunk() -> None:
 
 def test_an_empty_chunk_keeps_an_utterance_alive() -> None:
     speech = segmenter()
-    speech.add(b"a", 0, False, 0)
-    speech.add(b"", 1, False, 500)
+    speech.add(b"a", False, 0)
+    speech.add(b"", False, 500)
     assert speech.poll(PAUSE_NS) is None
     assert speech.poll(500 + PAUSE_NS) == Cut(b"a", "pause")
 
 
 def test_a_late_chunk_joins_until_the_pause_was_polled() -> None:
     speech = segmenter()
-    speech.add(b"a", 0, False, 0)
-    assert speech.add(b"b", 1, True, 5 * PAUSE_NS) == Cut(b"ab", "final")
-
-
-def test_seq_neither_drops_nor_reorders() -> None:
-    speech = segmenter()
-    speech.add(b"a", 7, False, 0)
-    speech.add(b"b", 7, False, 0)
-    assert speech.add(b"c", 0, True, 0) == Cut(b"abc", "final")
+    speech.add(b"a", False, 0)
+    assert speech.add(b"b", True, 5 * PAUSE_NS) == Cut(b"ab", "final")
 
 
 def test_odd_byte_counts_pass_untouched() -> None:
-    assert segmenter().add(b"abc", 0, True, 0) == Cut(b"abc", "final")
+    assert segmenter().add(b"abc", True, 0) == Cut(b"abc", "final")
 
 
 def test_bound_is_inclusive_and_over_it_the_utterance_is_dropped() -> None:
     speech = segmenter(bytes_max=4)
-    speech.add(b"abc", 0, False, 0)
-    assert speech.add(b"d", 1, True, 0) == Cut(b"abcd", "final")
-    speech.add(b"abcd", 2, False, 0)
+    speech.add(b"abc", False, 0)
+    assert speech.add(b"d", True, 0) == Cut(b"abcd", "final")
+    speech.add(b"abcd", False, 0)
     with pytest.raises(PeerError, match=r"limits\.utterance_bytes_max") as caught:
-        speech.add(b"e", 3, True, 0)
+        speech.add(b"e", True, 0)
     assert caught.value.code is ErrorCode.MESSAGE_TOO_LARGE
     assert caught.value.details == {"utterance_bytes_max": 4}
     assert speech.deadline_ns is None
-    assert speech.add(b"fg", 4, True, 0) == Cut(b"fg", "final")
+    assert speech.add(b"fg", True, 0) == Cut(b"fg", "final")
+
+
+def test_the_rest_of_a_dropped_utterance_is_dropped_to_its_end() -> None:
+    speech = segmenter(bytes_max=4)
+    for ends_by_pause in (False, True):
+        with pytest.raises(PeerError):
+            speech.add(b"abcde", False, 0)
+        assert speech.add(b"f", False, 1) is None
+        if ends_by_pause:
+            assert speech.poll(PAUSE_NS) is None
+            assert speech.poll(1 + PAUSE_NS) is None
+        else:
+            assert speech.add(b"g", True, 2) is None
+        assert speech.deadline_ns is None
+        assert speech.add(b"hi", True, 3) == Cut(b"hi", "final")
+
+
+def test_a_pause_may_begin_later_than_the_last_chunk() -> None:
+    speech = segmenter()
+    speech.add(b"ab", False, 0)
+    speech.start_pause(500)
+    assert speech.poll(PAUSE_NS) is None
+    assert speech.poll(500 + PAUSE_NS) == Cut(b"ab", "pause")
 
 
 @given(
@@ -99,12 +115,12 @@ def test_every_byte_leaves_once_and_in_order(
     speech = segmenter()
     now_ns = 0
     cuts: list[Cut] = []
-    for seq, (payload, is_final, later_ns) in enumerate(chunks):
+    for payload, is_final, later_ns in chunks:
         now_ns += later_ns
         due = speech.deadline_ns is not None and speech.deadline_ns <= now_ns
         paused = speech.poll(now_ns)
         assert (paused is not None) == due
-        ended = speech.add(payload, seq, is_final, now_ns)
+        ended = speech.add(payload, is_final, now_ns)
         if is_final:
             assert speech.deadline_ns is None
         cuts += [cut for cut in (paused, ended) if cut]

@@ -199,6 +199,46 @@ def test_a_flood_while_pairing_is_refused(world: World) -> None:
     assert error["code"] == "SERVER_BUSY"
 
 
+def test_bytes_held_while_pairing_are_bounded(world: World) -> None:
+    session = FakeSession(world, 0)
+    session.say(
+        type="session_init",
+        client_version="1",
+        platform="web",
+        src_lang="en",
+        tgt_lang="es",
+        pairing_code="1",
+    )
+    for _ in range(3):
+        session.peer.on_binary(bytes(3 << 20))
+    assert [m["code"] for m in session.wire.take()] == ["SERVER_BUSY"]
+
+
+def test_a_pause_does_not_run_while_the_client_can_not_be_heard(make_world: MakeWorld) -> None:
+    settings = SchedulerSettings(web_task_segmentation=SegmentationSettings(pause_ms=1))
+    world = make_world(Config(scheduler=settings))
+    session = world.session()
+    session.wire.is_reading_paused = True
+    chunk(session, b"ab")
+    for _ in range(20):
+        world.loop.call_later(0.001, world.loop.stop)
+        world.loop.run_forever()
+    assert world.count("utterances_cut_by_pause_total") == 0
+    session.wire.is_reading_paused = False
+    for _ in range(1_000):
+        world.loop.call_later(0.001, world.loop.stop)
+        world.loop.run_forever()
+        if world.count("utterances_cut_by_pause_total"):
+            break
+    assert world.count("jobs_accepted_total") == 1
+
+
+def test_a_session_whose_handshake_ends_while_draining_is_closed(world: World) -> None:
+    world.gateways[0].drain()
+    late = FakeSession(world, 0)
+    assert late.wire.closed == (1012, "service restart")
+
+
 def test_draining_refuses_new_work_and_closes_once_idle(world: World) -> None:
     node, busy, idle = world.node(), world.session(), world.session()
     busy.speak()

@@ -161,6 +161,57 @@ def test_a_repeat_of_a_failed_request_is_told_how_it_failed(world: World) -> Non
     assert (event["event"], event["error_code"]) == ("ERROR", "TTS_TIMEOUT")
 
 
+def test_a_repeat_is_a_repeat_also_where_nothing_new_is_taken(make_world: MakeWorld) -> None:
+    world = make_world(Config(limits=LimitSettings(jobs_per_session_max=1)))
+    node, session = world.node(), world.session()
+    session.speak(0)
+    session.speak(0)
+    world.contexts[0].draining = True
+    session.speak(0)
+    assert [m["type"] for m in session.heard()] == ["ui_event"]
+    assert len(node.jobs()) == 1
+    assert world.count("jobs_repeated_total") == 2
+
+
+def test_many_requests_later_a_repeat_is_still_one(world: World) -> None:
+    node, session = world.node(), world.session()
+    for index in range(200):
+        session.speak(index)
+        node.answer(node.jobs()[0])
+    session.heard()
+    session.speak(0)
+    assert [m["event"] for m in session.heard()] == ["NMT_DONE"]
+
+
+def test_bytes_held_for_jobs_are_bounded_in_all(make_world: MakeWorld) -> None:
+    limits = LimitSettings(arena_bytes=6 << 20, utterance_bytes_max=1 << 20)
+    world = make_world(Config(limits=limits))
+    big = "A" * (1 << 20)
+    told = []
+    for _ in range(7):
+        session = world.session()
+        session.speak(0, audio=big)
+        told += session.heard()
+    assert [m["code"] for m in told] == ["SERVER_BUSY", "SERVER_BUSY"]
+    assert told[0]["details"]["retry_after_ms"] > 0
+    assert world.count("jobs_live") == 5
+
+
+def test_a_job_that_found_no_other_node_is_told_both_why(world: World) -> None:
+    node, session = world.node(), world.session()
+    other = world.node(capability_state={"node-inference": "ready"}, ready=False)
+    assert other.node_id
+    session.speak()
+    (job,) = node.jobs()
+    node.hang_up()
+    world.tick(later_seconds=11)
+    event, error = session.heard()[-2:]
+    assert event["error_code"] == error["code"] == "NODE_UNAVAILABLE"
+    assert error["details"]["excluded"]
+    assert error["details"]["retry_after_ms"] > 0
+    assert error["details"]["job_id"] == job["job_id"]
+
+
 def test_another_target_language_or_trace_is_another_request(world: World) -> None:
     node, session = world.node(), world.session()
     session.speak(0)

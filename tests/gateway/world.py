@@ -46,6 +46,8 @@ class Wire:
         self.closed: tuple[int, str] | None = None
         self.identified = False
         self.peer_address = "192.0.2.7"
+        self.is_reading_paused = False
+        self.rate: int | None = None
 
     def send(self, message: bytes) -> None:
         self.raw.append(message)
@@ -56,8 +58,9 @@ class Wire:
     def close(self, code: int, reason: str) -> None:
         self.closed = self.closed or (code, reason)
 
-    def mark_identified(self) -> None:
+    def mark_identified(self, messages_per_second_max: int | None = None) -> None:
         self.identified = True
+        self.rate = messages_per_second_max
 
     def take(self) -> list[dict[str, Any]]:
         """Return what came since the last call."""
@@ -131,7 +134,13 @@ class World:
     def _payloads(self, index: int) -> Payloads:
         rings = ReleaseRings(self.segment.views, len(self._fds), index)
         counters = self.contexts[index].counters
-        return Payloads(self._arenas[index], self._readers[index], rings, counters)
+        return Payloads(
+            self._arenas[index],
+            self._readers[index],
+            rings,
+            counters,
+            self.config.limits.arena_bytes,
+        )
 
     # --- peers ---------------------------------------------------------------------------
 

@@ -149,7 +149,7 @@ async def test_a_message_too_large_is_told_and_closes_with_1009(cluster: Cluster
         assert await session.closed() == 1009
 
 
-async def test_streamed_speech_without_end_is_dropped_and_the_session_goes_on(
+async def test_streamed_speech_without_end_is_dropped_whole_and_the_session_goes_on(
     cluster: Cluster,
 ) -> None:
     async with (
@@ -160,6 +160,7 @@ async def test_streamed_speech_without_end_is_dropped_and_the_session_goes_on(
             await session.chunk(bytes(UTTERANCE_BYTES // 3 + 1))
         error = await session.expect("error", code="MESSAGE_TOO_LARGE")
         assert error["details"] == {"utterance_bytes_max": UTTERANCE_BYTES}
+        await session.chunk(b"the rest of it", final=True)
         await session.chunk(b"short", final=True)
         assert (await node.job(0))["audio"] == encoded(b"short")
 

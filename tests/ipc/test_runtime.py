@@ -185,3 +185,34 @@ def test_a_new_process_is_not_ready_because_the_one_before_was(segment: Segment)
     assert shown(segment)["ready"] == 1
     Pulse(segment.views, STATS_ROW, path_warn_ms=50)
     assert shown(segment)["ready"] == 0
+
+
+FLUSHING = """
+import structlog
+from scheduler import repeats
+from scheduler.config import ObservabilitySettings
+from scheduler.ipc.runtime import Pulse
+from scheduler.logs import configure_logging
+from scheduler.memory.layout import STATS_ROW, Dimensions
+from scheduler.memory.segment import Segment
+configure_logging(ObservabilitySettings(log_format="json"), "test")
+dimensions = Dimensions(gateways=1, nodes=1, sessions_per_gateway=1, classes=1)
+segment = Segment.create(dimensions, epoch="e", started_ms=0, started_ns=0)
+pulse = Pulse(segment.views, STATS_ROW, path_warn_ms=3_600_000)
+logger = structlog.get_logger()
+repeats.WINDOW_NS = 10**18
+for _ in range(8):
+    logger.warning("slow")
+repeats.WINDOW_NS = 0
+pulse.turn(2 * 10**9, 2 * 10**9)
+logger.info("after")
+"""
+
+
+def test_life_signs_tell_of_warnings_that_were_left_out() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", FLUSHING], capture_output=True, text=True, timeout=30, check=True
+    )
+    events = [json.loads(line) for line in result.stderr.splitlines()]
+    assert [event["event"] for event in events[-2:]] == ["repeated warnings left out", "after"]
+    assert (events[-2]["repeated"], events[-2]["count"]) == ("slow", 3)

@@ -1,6 +1,6 @@
 import pytest
 
-from scheduler.protocol.codes import HINTS, ErrorCode, hint
+from scheduler.protocol.codes import CODE_LABELS, HINTS, ErrorCode, code_index, hint
 
 WIRE_CODES = """
 INVALID_MESSAGE INTERNAL_ERROR INVALID_SESSION SESSION_CLOSED NODE_UNAVAILABLE NODE_OVERLOADED
@@ -27,3 +27,10 @@ def test_each_code_has_a_short_hint_of_its_own(code: ErrorCode) -> None:
 @pytest.mark.parametrize("code", ["", "job_timeout", "NODE_MADE_THIS_UP"])
 def test_an_unknown_code_gets_the_general_hint(code: str) -> None:
     assert hint(code) == HINTS[ErrorCode.INTERNAL_ERROR]
+
+
+def test_failures_are_counted_under_a_bounded_set_of_labels() -> None:
+    for code in ErrorCode:
+        assert CODE_LABELS[code_index(code)] == code
+    assert CODE_LABELS[code_index("NODE_MADE_THIS_UP")] == "other"
+    assert len(set(CODE_LABELS)) == len(ErrorCode) + 1

@@ -1,34 +1,29 @@
-import asyncio
+import gzip
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator
 
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+import pytest
 
-from scheduler.stats.http import make_app
-from scheduler.stats.store import MemoryStore, SnapshotStore
-
-Client = TestClient[web.Request, web.Application]
-
-
-def serve(
-    talk: Callable[[Client], Awaitable[None]],
-    store: SnapshotStore,
-    missing: list[str] | None = None,
-) -> None:
-    """Run `talk` against a real server on a free port."""
-
-    async def run() -> None:
-        async with TestClient(TestServer(make_app(store, lambda: missing or []))) as client:
-            await asyncio.wait_for(talk(client), timeout=10)
-
-    asyncio.run(run())
+from scheduler.stats.http import REQUEST_BYTES_MAX
+from scheduler.stats.meter import RequestMeter
+from scheduler.stats.node_table import NodeTables
+from scheduler.stats.store import MemoryStore
+from tests.stats.operators import (
+    Client,
+    Publishing,
+    filled,
+    json_of,
+    metric_sources,
+    serve,
+    serve_store,
+)
+from tests.stats.world import World, make_world
 
 
-def filled(data: bytes = b'{"a":1}') -> MemoryStore:
-    store = MemoryStore()
-    store.publish(data)
-    return store
+@pytest.fixture
+def world() -> Iterator[World]:
+    with make_world() as world:
+        yield world
 
 
 def test_health() -> None:
@@ -36,7 +31,7 @@ def test_health() -> None:
         response = await client.get("/health")
         assert (response.status, await response.text()) == (200, "OK")
 
-    serve(talk, MemoryStore())
+    serve_store(talk, MemoryStore())
 
 
 def test_ready() -> None:
@@ -44,7 +39,7 @@ def test_ready() -> None:
         response = await client.get("/ready")
         assert (response.status, await response.json()) == (200, {"ready": True})
 
-    serve(talk, filled())
+    serve_store(talk, filled())
 
 
 def test_not_ready_says_what_is_missing() -> None:
@@ -58,7 +53,7 @@ def test_not_ready_says_what_is_missing() -> None:
             "missing": ["gateway 1: not running"],
         }
 
-    serve(talk, filled(), ["gateway 1: not running"])
+    serve_store(talk, filled(), ["gateway 1: not running"])
 
 
 def test_the_snapshot_is_served_byte_for_byte() -> None:
@@ -71,7 +66,7 @@ def test_the_snapshot_is_served_byte_for_byte() -> None:
         assert response.headers["Cache-Control"] == "no-cache"
         assert await response.read() == data
 
-    serve(talk, filled(data))
+    serve_store(talk, filled(data))
 
 
 def test_an_unchanged_snapshot_is_not_sent_again() -> None:
@@ -88,7 +83,7 @@ def test_an_unchanged_snapshot_is_not_sent_again() -> None:
         assert (response.status, await response.read()) == (200, b"two")
         assert response.headers["ETag"] != etag
 
-    serve(talk, store)
+    serve_store(talk, store)
 
 
 def test_head_has_no_body() -> None:
@@ -97,7 +92,7 @@ def test_head_has_no_body() -> None:
         assert (response.status, await response.read()) == (200, b"")
         assert response.headers["Content-Length"] == "7"
 
-    serve(talk, filled())
+    serve_store(talk, filled())
 
 
 def test_no_snapshot_yet() -> None:
@@ -106,7 +101,7 @@ def test_no_snapshot_yet() -> None:
         assert response.status == 503
         assert json.loads(await response.read())["missing"] == ["snapshot: none yet"]
 
-    serve(talk, MemoryStore())
+    serve_store(talk, MemoryStore())
 
 
 def test_wrong_path_and_method_are_problems() -> None:
@@ -122,7 +117,7 @@ def test_wrong_path_and_method_are_problems() -> None:
         assert response.headers["Allow"] == "GET,HEAD"
         assert response.content_type == "application/problem+json"
 
-    serve(talk, MemoryStore())
+    serve_store(talk, MemoryStore())
 
 
 def test_a_fault_of_ours_is_a_problem_without_its_insides() -> None:
@@ -135,4 +130,92 @@ def test_a_fault_of_ours_is_a_problem_without_its_insides() -> None:
         assert response.status == 500
         assert "secret" not in await response.text()
 
-    serve(talk, Broken())
+    serve_store(talk, Broken())
+
+
+def test_a_long_snapshot_is_compressed_once_for_those_who_ask() -> None:
+    data = b"[%s]" % b",".join(b"%d" % number for number in range(1_000))
+
+    async def talk(client: Client) -> None:
+        plain = await client.get("/api/v1/stats", headers={"Accept-Encoding": "identity"})
+        assert "Content-Encoding" not in plain.headers
+        assert await plain.read() == data
+        asked = {"Accept-Encoding": "br, gzip"}
+        packed = await client.get("/api/v1/stats", headers=asked, auto_decompress=False)
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert gzip.decompress(await packed.read()) == data
+        assert packed.headers["ETag"] != plain.headers["ETag"]
+        assert packed.headers["Vary"] == "Accept-Encoding"
+        known = asked | {"If-None-Match": packed.headers["ETag"]}
+        assert (await client.get("/api/v1/stats", headers=known)).status == 304
+
+    serve_store(talk, filled(data))
+
+
+def test_nodes(world: World) -> None:
+    world.put_node(0, "a/b ü")
+    nodes = NodeTables()
+
+    async def talk(client: Client) -> None:
+        for path in ("/api/v1/nodes", "/api/v1/nodes/x"):
+            assert (await json_of(client, path, 503))["missing"] == ["snapshot: none yet"]
+        nodes.observe(Publishing(world).publish())
+        [node] = (await json_of(client, "/api/v1/nodes"))["nodes"]
+        assert node["node_id"] == "a/b ü"
+        assert await json_of(client, "/api/v1/nodes/a%2Fb%20%C3%BC") == node
+        problem = await json_of(client, "/api/v1/nodes/other", 404)
+        assert problem["detail"] == "there is no node other"
+        etag = (await client.get("/api/v1/nodes")).headers["ETag"]
+        known = await client.get("/api/v1/nodes", headers={"If-None-Match": etag})
+        assert known.status == 304
+
+    serve(talk, nodes=nodes)
+
+
+def test_history_is_empty_at_first() -> None:
+    async def talk(client: Client) -> None:
+        history = await json_of(client, "/api/v1/history")
+        assert history.pop("interval_s") == 1.0
+        assert all(column == [] for column in history.values())
+
+    serve(talk)
+
+
+def test_a_huge_request_is_a_problem() -> None:
+    async def talk(client: Client) -> None:
+        response = await client.post("/health", data=b"x" * (REQUEST_BYTES_MAX + 1))
+        assert response.content_type == "application/problem+json"
+
+    serve(talk)
+
+
+def test_metrics_in_both_forms(world: World) -> None:
+    world.count(1, jobs_accepted_total=7)
+
+    async def talk(client: Client) -> None:
+        text = await (await client.get("/metrics")).text()
+        assert 'scheduler_gateway_jobs_accepted_total{gateway="1"} 7.0' in text
+        documents = (await json_of(client, "/api/v1/metrics"))["metrics"]
+        found = {document["name"]: document for document in documents}
+        samples = found["scheduler_gateway_jobs_accepted_total"]["samples"]
+        assert {"labels": {"gateway": "1"}, "value": 7.0} in samples
+
+    serve(talk, metrics=metric_sources(world))
+
+
+def test_requests_are_counted_by_route(world: World) -> None:
+    meter = RequestMeter(lambda: True)
+
+    async def talk(client: Client) -> None:
+        for path in ("/api/v1/nodes/a", "/api/v1/nodes/b", "/x/y", "/z", "/api/v1/stats"):
+            await client.get(path)
+        await client.post("/health")
+        assert dict(meter.requests) == {
+            ("/api/v1/nodes/{id}", 503): 2,
+            ("other", 404): 2,
+            ("other", 405): 1,
+            ("/api/v1/stats", 200): 1,
+        }
+        assert (meter.stale_total, meter.durations.sum()) == (1, 6)
+
+    serve(talk, meter=meter, store=filled())

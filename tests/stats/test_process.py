@@ -7,21 +7,31 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scheduler.config import Config, ModelHubSettings, ObservabilitySettings, StatsSettings
+from scheduler.config import (
+    Config,
+    ModelHubSettings,
+    ObservabilitySettings,
+    ServerSettings,
+    StatsSettings,
+)
+from scheduler.errors import ChannelClosed
 from scheduler.ipc.boot import BootSpec, write_boot
-from scheduler.ipc.control import Ready, make_control
+from scheduler.ipc.channel import Channel, make_pipes
+from scheduler.ipc.control import Link, Ready, make_control
 from scheduler.memory.layout import (
     DISPATCHER_ROW,
     FIRST_GATEWAY_ROW,
     STATS_ROW,
     SUPERVISOR_ROW,
 )
+from scheduler.protocol.records import DrainNode
 from tests.harness import poll
 from tests.stats.world import DIMENSIONS, EPOCH, World, make_world
 
@@ -32,7 +42,14 @@ OTHERS = (SUPERVISOR_ROW, DISPATCHER_ROW, FIRST_GATEWAY_ROW, FIRST_GATEWAY_ROW +
 class StatsChild:
     """A running stats process, and the supervisor's end of its control socket."""
 
-    def __init__(self, world: World, folder: Path, *, refresh_seconds: float = 0.05) -> None:
+    def __init__(
+        self,
+        world: World,
+        folder: Path,
+        *,
+        refresh_seconds: float = 0.05,
+        admin_token: str = "",
+    ) -> None:
         self.snapshot_path = folder / "run" / "snapshot.json"
         self.log_path = folder / "log"
         self.control, theirs = make_control()
@@ -44,10 +61,11 @@ class StatsChild:
             incarnation=0,
             epoch=EPOCH,
             config=Config(
+                server=ServerSettings(admin_token=admin_token),
                 stats=StatsSettings(
                     refresh_seconds=refresh_seconds, snapshot_path=str(self.snapshot_path)
                 ),
-                model_hub=ModelHubSettings(storage_path=str(folder)),
+                model_hub=ModelHubSettings(storage_path=str(folder), base_url=""),
                 observability=ObservabilitySettings(log_format="json"),
             ),
             dimensions=DIMENSIONS,
@@ -85,6 +103,15 @@ class StatsChild:
             connection.request("GET", path, headers=headers)
             response = connection.getresponse()
             return response.status, response.read()
+        finally:
+            connection.close()
+
+    def post(self, path: str) -> int:
+        """Return the status of a command that shows the token."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_SECONDS)
+        try:
+            connection.request("POST", path, headers={"Authorization": "Bearer secret"})
+            return connection.getresponse().status
         finally:
             connection.close()
 
@@ -231,3 +258,35 @@ def test_the_port_is_closed_at_its_end(world: World, child: StatsChild) -> None:
         child.end()
     with pytest.raises(ConnectionRefusedError):
         child.get("/health")
+
+
+def test_open_streams_do_not_hold_it_up_at_its_end(world: World, child: StatsChild) -> None:
+    child.wait_ready()
+    with socket.create_connection(("127.0.0.1", child.port), timeout=DEADLINE_SECONDS) as stream:
+        stream.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
+        file = stream.makefile("rb")
+        assert file.readline().split()[1] == b"200"
+        child.end()
+        assert file.read().endswith(b"0\r\n\r\n")
+        file.close()
+
+
+def test_a_link_to_the_dispatcher_carries_commands(world: World, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    world.put_node(0, "node")
+    child = StatsChild(world, tmp_path, admin_token="secret")  # noqa: S106
+    theirs, ours = make_pipes()
+    try:
+        child.wait_ready()
+        child.control.send(Link("dispatcher", 0, 0), theirs)
+        for fd in theirs:
+            os.close(fd)
+        dispatcher: Channel[DrainNode] = Channel(*ours, DrainNode, queue_bytes_max=1)
+        with closing(dispatcher):
+            assert poll("the link is there", lambda: child.post("/api/v1/nodes/node/drain") == 202)
+            assert [record.on for record in dispatcher.receive()] == [True]
+            child.end()
+            with pytest.raises(ChannelClosed):
+                dispatcher.receive()
+    finally:
+        child.kill()

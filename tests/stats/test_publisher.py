@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from scheduler.config import Config
 from scheduler.stats.catalog import EmptyCatalogue
 from scheduler.stats.health import HealthReader
-from scheduler.stats.publisher import Publisher
+from scheduler.stats.publisher import Observer, Publication, Publisher
 from scheduler.stats.reading import MemoryReader
 from scheduler.stats.store import MemoryStore, SnapshotStore
 from tests.stats.world import DIMENSIONS, World, make_world
@@ -42,7 +42,9 @@ class HangingStore(MemoryStore):
         super().publish(data)
 
 
-def make_publisher(world: World, served: SnapshotStore, saved: SnapshotStore) -> Publisher:
+def make_publisher(
+    world: World, served: SnapshotStore, saved: SnapshotStore, *observers: Observer
+) -> Publisher:
     views = world.reader_views()
     return Publisher(
         Config(),
@@ -52,6 +54,7 @@ def make_publisher(world: World, served: SnapshotStore, saved: SnapshotStore) ->
         served=served,
         saved=saved,
         source="here",
+        observers=observers,
     )
 
 
@@ -148,3 +151,20 @@ def test_age_grows_until_the_next_snapshot(world: World) -> None:
         await publisher.wait_saved(DEADLINE_SECONDS)
 
     asyncio.run(run())
+
+
+def test_observers_are_told_what_was_served(world: World) -> None:
+    served = MemoryStore()
+    seen: list[Publication] = []
+    world.put_node(0, "node")
+
+    async def run() -> None:
+        publisher = make_publisher(world, served, MemoryStore(), seen.append)
+        for _ in range(2):
+            publisher.publish()
+            assert seen[-1].data == served.latest()
+            await publisher.wait_saved(DEADLINE_SECONDS)
+
+    asyncio.run(run())
+    assert [publication.snapshot.snapshot.sequence for publication in seen] == [1, 2]
+    assert seen[0].reading.nodes.node_id.tolist() == [b"node"]

@@ -35,6 +35,13 @@ def test_connected_nodes_are_read_in_the_order_of_their_rows(
     assert node_ids(reader) == ["registering", "ready", "degraded", "draining"]
 
 
+def test_the_table_has_offline_nodes_too(world: World, reader: MemoryReader) -> None:
+    for slot, status in enumerate(Status):
+        world.put_node(slot, status.wire, status=status)
+    expected = ["registering", "ready", "degraded", "draining", "offline"]
+    assert texts(reader.read().table["node_id"]) == expected
+
+
 def test_usage_of_the_row_s_node_before_is_not_the_new_one_s(
     world: World, reader: MemoryReader
 ) -> None:

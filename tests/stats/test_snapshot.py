@@ -12,6 +12,7 @@ from scheduler.protocol.status import Status
 from scheduler.stats.reading import MemoryReader
 from scheduler.stats.schema import (
     Artifact,
+    CatalogueState,
     Origin,
     ProcessHealth,
     ServiceInfo,
@@ -50,6 +51,7 @@ def snapshot(world: World, services: list[ServiceInfo] | None = None) -> dict[st
         MemoryReader(world.reader_views()).read(),
         processes=[PROCESS],
         services=services or [],
+        catalogue=CatalogueState("hub", 2_000, 1_000, 1, "no", 9, 4),
         stats=StatsCounters(3, 1, 0),
         limits=LIMITS,
         origin=Origin(generated_at_ms=1_700_000_000_000, sequence=3, source="0123abcd-0"),
@@ -122,6 +124,15 @@ def test_an_empty_scheduler_has_every_field(world: World) -> None:
                     "slow_paths_total": 4,
                 }
             ],
+            "catalogue": {
+                "source": "hub",
+                "fetched_at_ms": 2_000,
+                "last_success_at_ms": 1_000,
+                "fail_count": 1,
+                "last_error": "no",
+                "fetches_total": 9,
+                "failures_total": 4,
+            },
         },
         "snapshot": {
             "generated_at_ms": 1_700_000_000_000,

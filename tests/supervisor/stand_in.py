@@ -1,7 +1,7 @@
 """Stands in for gateway, dispatcher and stats: `stand_in.py BEHAVIOURS REPORT BOOT_FD`.
 
-BEHAVIOURS is JSON, {role: behaviour}; what isn't named behaves well. Over each link the gateway
-says hello and the dispatcher answers; the gateway then writes a line to the file REPORT.
+BEHAVIOURS is JSON, {role: behaviour}; what isn't named behaves well. Over each link the others
+say hello and the dispatcher answers; who said hello then writes a line to the file REPORT.
 """
 
 import json
@@ -13,8 +13,8 @@ from contextlib import suppress
 from functools import partial
 
 from scheduler.errors import ChannelClosed
-from scheduler.ipc.boot import read_boot
-from scheduler.ipc.control import Control, Drain, Drained, Link, Ready
+from scheduler.ipc.boot import ChildId, read_boot
+from scheduler.ipc.control import Control, Drain, Drained, Link, Ready, SetLogging
 from scheduler.ipc.runtime import Pulse, enter_child, fail_boot
 from scheduler.memory.segment import Segment
 
@@ -38,6 +38,9 @@ class StandIn:
         if self.behaviour == "crashes":
             sys.exit(3)
         segment = Segment.attach(self.boot.segment_fd, writable=True)
+        log_level = self.boot.config.observability.log_level
+        if log_level != "info":
+            self.report(f"{self.name} started to log at {log_level}")
         pulse = Pulse(segment.views, self.boot.child.row, path_warn_ms=3_600_000)
         if self.behaviour != "never ready":
             self.control.send(Ready())
@@ -64,6 +67,8 @@ class StandIn:
                 case Drain(seconds) if self.behaviour != "never drained":
                     self.report(f"{self.name} drains")
                     self.drain_ns = time.monotonic_ns() + int(seconds * 1e9) // 2
+                case SetLogging(settings):
+                    self.report(f"{self.name} logs at {settings.log_level}")
                 case _:
                     pass
 
@@ -72,7 +77,7 @@ class StandIn:
         return f"{self.boot.child} #{self.boot.incarnation}"
 
     def on_link(self, link: Link, read_fd: int, write_fd: int) -> None:
-        peer = "dispatcher" if link.peer == "dispatcher" else f"gateway {link.index}"
+        peer = ChildId(link.peer, link.index)
         on_pipe = partial(self.on_pipe, f"{peer} #{link.incarnation}", read_fd, write_fd)
         self.selector.register(read_fd, selectors.EVENT_READ, on_pipe)
         if link.peer == "dispatcher":

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from scheduler.ipc.boot import BOOT_FAILURE_EXIT
+from scheduler.memory.layout import FIRST_GATEWAY_ROW
 from scheduler.memory.segment import Segment
 from scheduler.supervisor.policy import CRASH_LOOP_EXIT
 from scheduler.supervisor.runtime_dir import Endpoints, read_endpoints
@@ -32,6 +33,13 @@ def gone(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        inner = ", ".join(f"{json.dumps(name)} = {_toml(one)}" for name, one in value.items())
+        return f"{{ {inner} }}"
+    return json.dumps(value)
 
 
 class Scheduler:
@@ -57,13 +65,20 @@ class Scheduler:
             "observability": {"log_format": "json"},
             **(config or {}),
         }
-        arguments = [json.dumps(part) for part in (settings, limits or {}, behaviours)]
+        self.config_path = path / f"settings-{time.monotonic_ns()}.toml"
+        self.write_config(settings)
+        arguments = [str(self.config_path), json.dumps(limits or {}), json.dumps(behaviours)]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, str(MAIN), *arguments, str(self.report_path)],
                 stderr=log,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             )
+
+    def write_config(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+        lines = [f"{name} = {_toml(value)}\n" for name, value in settings.items()]
+        self.config_path.write_text("".join(lines))
 
     def events(self, event: str) -> list[dict[str, Any]]:
         lines = self.log.read_text().splitlines()
@@ -150,6 +165,49 @@ def test_it_serves_and_a_signal_drains_it(start: Start) -> None:
         socket.create_connection((host, int(port)), timeout=5)
 
 
+def test_sighup_changes_what_is_logged_and_nothing_else(start: Start) -> None:
+    scheduler = start()
+    scheduler.endpoints()
+
+    def change(settings: dict[str, Any]) -> None:
+        scheduler.write_config(settings)
+        scheduler.process.send_signal(signal.SIGHUP)
+
+    quiet = {"log_format": "json", "log_level": "info", "levels": {"scheduler.ipc": "debug"}}
+    change({**scheduler.settings, "observability": quiet, "drain_seconds": 5, "gateways": 2})
+    scheduler.reported("gateway 0 #0 logs at info")
+    wait_until("the report", lambda: scheduler.events("changed settings need a restart"))
+    (report,) = scheduler.events("changed settings need a restart")
+    assert report["keys"] == ["gateways", "drain_seconds"]
+
+    # A child that is started later logs as the others do.
+    change({**scheduler.settings, "observability": {"log_format": "json", "log_level": "warning"}})
+    for child in ("gateway 0 #0", "dispatcher #0", "stats #0"):
+        scheduler.reported(f"{child} logs at warning")
+    os.kill(scheduler.process.pid, signal.SIGHUP)  # nothing differs: nothing happens
+    os.kill(_pid_in_memory(scheduler, FIRST_GATEWAY_ROW), signal.SIGKILL)
+    scheduler.reported("gateway 0 #1 started to log at warning")
+    assert len(scheduler.events("child started")) == 3  # those below "warning" are gone
+
+
+def test_a_broken_file_keeps_the_old_settings(start: Start) -> None:
+    scheduler = start()
+    scheduler.endpoints()
+    scheduler.write_config({"observability": {"log_level": "loud"}})
+    scheduler.process.send_signal(signal.SIGHUP)
+    wait_until("an answer", lambda: scheduler.events("settings not changed"))
+    (answer,) = scheduler.events("settings not changed")
+    assert "observability.log_level = 'loud'" in answer["reason"]
+    scheduler.process.send_signal(signal.SIGTERM)
+    assert scheduler.wait() == 0
+    assert scheduler.events("ended")  # still at "info"
+
+
+def _pid_in_memory(scheduler: Scheduler, row: int) -> int:
+    with closing(Segment.open(scheduler.runtime / "memory")) as segment:
+        return int(segment.views.column("processes", "pid")[row])
+
+
 def test_killed_children_are_replaced_and_linked_anew(start: Start) -> None:
     scheduler = start(config={"gateways": 2})
     scheduler.endpoints()
@@ -165,7 +223,9 @@ def test_killed_children_are_replaced_and_linked_anew(start: Start) -> None:
         os.kill(scheduler.pid_of("dispatcher"), signal.SIGKILL)
         scheduler.reported("dispatcher #1 answers gateway 0 #0")
         scheduler.reported("dispatcher #1 answers gateway 1 #1")
+        scheduler.reported("dispatcher #1 answers stats #0")
         os.kill(scheduler.pid_of("stats"), signal.SIGKILL)
+        scheduler.reported("dispatcher #1 answers stats #1")
         wait_until("all restarts", lambda: restarts.tolist() == [0, 1, 1, 0, 1])
 
         assert header.get("generation") == 2

@@ -1,0 +1,6 @@
+"""Text within a number of bytes."""
+
+
+def cut_utf8(text: str, bytes_max: int) -> str:
+    """Return the beginning of `text` that fits `bytes_max` bytes of UTF-8, in whole characters."""
+    return text.encode()[:bytes_max].decode(errors="ignore")
