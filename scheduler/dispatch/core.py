@@ -89,6 +89,7 @@ class Dispatcher:
             placement,
             self.outbox,
             self.counts,
+            on_changed=self._flow.refit,
             on_free=self._flow.serve,
             on_lost=self._lose_node,
         )

@@ -124,7 +124,7 @@ class JobFlow:
         """Lift marks whose time is over, and forget figures that are no longer true."""
         self._exclusions.clear()
         for node in self._marks.expire(now_ns):
-            self._refit(node, now_ns)
+            self.refit(node, now_ns)
         for service_class in self._placement.classes:
             for job in service_class.backlog.urgent(_HIDDEN_PER_REFRESH_MAX):
                 self._start_hidden(job, now_ns)
@@ -282,8 +282,8 @@ class JobFlow:
             self._fail(job, cause)
         self.serve(node, now_ns)
 
-    def _refit(self, node: Node, now_ns: int) -> None:
-        """Follow a change of the node's marks."""
+    def refit(self, node: Node, now_ns: int) -> None:
+        """Follow a change of the node's services or marks."""
         self._table.write_services(node)
         self._placement.refit(node)
         self.serve(node, now_ns)
@@ -292,7 +292,7 @@ class JobFlow:
         marked = self._marks.report(node, mask, now_ns)
         if marked:
             self._counts.models_marked_total += marked
-            self._refit(node, now_ns)
+            self.refit(node, now_ns)
 
     def _try_elsewhere(self, job: Job, node: Node, cause: Cause, now_ns: int) -> None:
         """Give the job another attempt on a node that has not failed it yet."""

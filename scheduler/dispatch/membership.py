@@ -40,16 +40,21 @@ class Membership:
         placement: Placement,
         outbox: list[list[ToGateway]],
         counts: Counts,
+        on_changed: Callable[[Node, int], None],
         on_free: Callable[[Node, int], None],
         on_lost: Callable[[Node, int], None],
     ) -> None:
-        """`on_free(node, now_ns)`: the node may have room; `on_lost`: its jobs are lost."""
+        """What follows for jobs, as callbacks of (node, now_ns).
+
+        `on_changed`: its services did; `on_free`: it may have room; `on_lost`: its jobs are lost.
+        """
         self._limits = config.scheduler.load_balancer
         self._deadlines = Deadlines.of(config)
         self._services = services
         self._placement = placement
         self._outbox = outbox
         self._counts = counts
+        self._on_changed = on_changed
         self._on_free = on_free
         self._on_lost = on_lost
         self._columns = tables.nodes
@@ -118,13 +123,7 @@ class Membership:
             return
         node.installed = self._services.mask(record.installed)
         node.ready = self._services.mask(record.ready)
-        self.refit(node, now_ns)
-
-    def refit(self, node: Node, now_ns: int) -> None:
-        """Follow a change of the node's services or marks."""
-        self._table.write_services(node)
-        self._placement.refit(node)
-        self._on_free(node, now_ns)
+        self._on_changed(node, now_ns)
 
     def change_health(self, gateway: int, record: NodeHealth, now_ns: int) -> None:
         """Follow what the node's heartbeats say of it."""

@@ -4,15 +4,11 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-import structlog
-
 from scheduler.config import Config
 from scheduler.errors import PeerError
 from scheduler.gateway.code_counts import CodeCounts
 from scheduler.memory.histogram import Histogram
 from scheduler.memory.views import Counters, Views
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -21,7 +17,6 @@ class GatewayContext:
 
     config: Config
     index: int
-    gateways: int
     incarnation: int
     epoch: str
     loop: asyncio.AbstractEventLoop

@@ -57,7 +57,6 @@ class GatewayProcess:
         self._context = GatewayContext(
             config=boot.config,
             index=boot.index,
-            gateways=boot.dimensions.gateways,
             incarnation=boot.incarnation,
             epoch=boot.epoch,
             loop=loop,

@@ -391,7 +391,7 @@ BLOCKS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
+class Extent:
     """Where a column lies: bytes from the segment's start, shape (rows,) or (rows, width)."""
 
     offset: int
@@ -405,7 +405,7 @@ class Layout:
 
     def __init__(self, dimensions: Dimensions) -> None:
         self.dimensions = dimensions
-        self.placements: dict[tuple[str, str], Placement] = {}
+        self.placements: dict[tuple[str, str], Extent] = {}
         offset = 0
         for block in BLOCKS:
             place = self._place_rows if block.by_row else self._place_columns
@@ -432,7 +432,7 @@ class Layout:
     def _add(self, block: Block, column: Column, offset: int, rows: int, stride: int) -> None:
         dtype = np.dtype(column.dtype)
         wide = column.width > 1
-        self.placements[block.name, column.name] = Placement(
+        self.placements[block.name, column.name] = Extent(
             offset,
             dtype,
             (rows, column.width) if wide else (rows,),

@@ -95,6 +95,16 @@ def test_its_successor_settles_the_jobs_it_left(site: Site) -> None:
     assert counter(site, "jobs_cancelled_total") == counter(site, "jobs_accepted_total") == 1
 
 
+def test_its_successor_balances_the_counters_whenever_it_died(site: Site) -> None:
+    row = site.segment.views.counters("gateway_counters", 0)
+    for name, value in (("accepted", 5), ("completed", 2), ("failed", 1)):
+        row.set(f"jobs_{name}_total", value)
+    row.set("jobs_live", 1)  # killed between counting a job accepted and counting it live
+    start(site, incarnation=1)
+    assert counter(site, "jobs_cancelled_total") == 2
+    assert counter(site, "jobs_live") == 0
+
+
 def test_draining_closes_idle_sessions_and_refuses_new_connections(site: Site) -> None:
     child = start(site)
     link(site, child)

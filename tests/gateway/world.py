@@ -102,7 +102,7 @@ class World:
         self._arenas = [Arena(fd, index, 0) for index, fd in enumerate(self._fds)]
         self._readers = [[ArenaReader(fd) for fd in self._fds] for _ in self._fds]
         self.links = [PipelessLink() for _ in range(gateways)]
-        self.contexts = [self._context(index, gateways) for index in range(gateways)]
+        self.contexts = [self._context(index) for index in range(gateways)]
         self.payloads = [self._payloads(index) for index in range(gateways)]
         self.gateways = [
             Gateway(context, link, payloads)  # type: ignore[arg-type]
@@ -116,12 +116,11 @@ class World:
         views = self.segment.views
         return Dispatcher(self.config, Tables(views.column, views.scores()), len(self.links))
 
-    def _context(self, index: int, gateways: int) -> GatewayContext:
+    def _context(self, index: int) -> GatewayContext:
         views = self.segment.views
         return GatewayContext(
             config=self.config,
             index=index,
-            gateways=gateways,
             incarnation=0,
             epoch="test",
             loop=self.loop,
