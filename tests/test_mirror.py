@@ -20,7 +20,7 @@ EXCEPTIONS = {
 AS_A_WHOLE = ("simulation",)
 
 # Tests of more than one source file.
-ACROSS = ("benchmarks", "browser", "integration", "native_bench", "simulation")
+ACROSS = ("benchmarks", "deployment", "browser", "integration", "native_bench", "simulation")
 OF_THE_PROJECT = ("test_docs.py", "test_imports.py", "test_lock.py", "test_mirror.py")
 OF_TEST_CODE = ("test_leaks.py",)
 

@@ -297,12 +297,13 @@ def test_a_gateway_that_never_drains_does_not_hold_up_the_end(start: Start) -> N
 
 
 def test_a_child_that_stays_is_killed(start: Start) -> None:
-    scheduler = start(stats="stays", limits={"stop_grace_ns": 300_000_000})
+    scheduler = start(stats="stays", limits={"stop_grace_ns": 1_000_000_000})
     scheduler.endpoints()
     scheduler.process.send_signal(signal.SIGTERM)
     assert scheduler.wait() == 0
-    (killed,) = scheduler.events("child killed")
-    assert (killed["child"], killed["reason"]) == ("stats", "deadline")
+    # On a busy machine others may not make it in time either.
+    killed = [(event["child"], event["reason"]) for event in scheduler.events("child killed")]
+    assert ("stats", "deadline") in killed
 
 
 def test_a_second_signal_ends_it_at_once(start: Start) -> None:
