@@ -220,11 +220,12 @@ class Membership:
         changed = (external != self._external_seen[rows]) | (over != self._over_seen[rows])
         self._external_seen[rows] = external
         self._over_seen[rows] = over
-        for slot in changed.nonzero()[0].tolist():
+        for row in changed.nonzero()[0].tolist():
+            slot = rows.start + row
             if columns.status[slot] == Status.FREE:
                 continue
             node = self._table.at(slot)
-            node.external_jobs = int(external[slot])
-            node.over_limit = bool(over[slot])
+            node.external_jobs = int(external[row])
+            node.over_limit = bool(over[row])
             self._placement.rescore(node)
             self._on_free(node, now_ns)

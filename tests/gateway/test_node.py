@@ -193,11 +193,13 @@ def test_a_timeout_is_told_to_the_node_unless_that_is_switched_off(make_world: M
 def test_a_node_that_is_overloaded_when_it_gets_ready_gets_no_waiting_job(world: World) -> None:
     session = world.session()
     session.speak()
+    other = world.node(services=["other"])  # in the row before
     node = world.node(ready=False)
     node.heartbeat(usage={"cpu_percent": 99})
-    assert node.jobs() == []
-    node.heartbeat(usage={"cpu_percent": 9})
     world.tick(later_seconds=0.2)
+    assert node.jobs() == other.jobs() == []
+    node.heartbeat(usage={"cpu_percent": 9})
+    world.tick(later_seconds=0.4)
     assert len(node.jobs()) == 1
 
 
