@@ -84,8 +84,8 @@ class DispatcherProcess:
                     elif self._commands is not None and fd == self._commands.read_fd:
                         self._read_commands(self._commands)
                 self._core.tick(time.monotonic_ns())
+                self._publish()  # first: whoever is told of something finds it counted
                 self._write_all()
-                self._publish()
                 self._pulse.turn(woke_ns, time.monotonic_ns())
 
     def _obey(self) -> None:
