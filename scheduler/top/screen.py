@@ -141,7 +141,7 @@ def _headline(frame: Frame) -> Text:
         ("lingua-scheduler ", "bold"),
         (frame.version, "bold"),
         f"   up {duration(frame.uptime_s)}   dispatcher generation {frame.generation}",
-        f"   {clock}   figures of the last {duration(frame.interval_s)}",
+        f"   {clock}   of the last {duration(frame.interval_s)}",
     )
 
 

@@ -1,14 +1,19 @@
 """SIGHUP reaches every process: a gateway begins to tell of its jobs."""
 
 import asyncio
+import json
 import signal
+import urllib.error
+import urllib.request
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from tests.harness import RunningScheduler
+from tests.harness import RunningScheduler, poll
 from tests.integration.peers import a_node, a_session, until
 
 QUIET = '[observability]\nlog_format = "json"\n'
+_ERRORS = 'levels = { "scheduler.dispatch" = "error", "scheduler.stats" = "error" }\n'
 LOUD = QUIET + 'levels = { "scheduler.gateway" = "debug" }\n'
 
 
@@ -56,3 +61,58 @@ def test_jobs_are_logged_by_what_the_file_says_now(tmp_path: Path) -> None:
         scheduler.stop()
     finally:
         scheduler.kill()
+
+
+def test_every_process_follows(tmp_path: Path) -> None:
+    """A snapshot that can't be written and a gateway that dies are said, until told otherwise."""
+    settings = tmp_path / "settings.toml"
+    settings.write_text(QUIET)
+    folder = tmp_path / "snapshots"
+    folder.mkdir()
+    scheduler = RunningScheduler(
+        tmp_path,
+        {"stats.refresh_seconds": 0.2, "stats.snapshot_path": str(folder / "snapshot.json")},
+        config=settings,
+    )
+
+    def said(event: str) -> list[dict[str, Any]]:
+        return [line for line in scheduler.log_records() if line["event"] == event]
+
+    def lose_a_gateway() -> None:
+        ended = len(said("child ended"))
+        (gateway,) = scheduler.children("gateway")
+        gateway.kill()
+        poll("its end", lambda: len(said("child ended")) > ended)
+        poll("its successor", lambda: _status(f"{scheduler.ops_url}/ready") == HTTPStatus.OK)
+
+    def writes_failed() -> int:
+        url = f"{scheduler.ops_url}/api/v1/stats"
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own
+            counters = json.load(answer)["scheduler"]["counters"]["stats"]
+        return int(counters["snapshot_writes_failed_total"])
+
+    try:
+        scheduler.wait_ready()
+        lose_a_gateway()
+        poll("the dispatcher's word", lambda: said("gateway is gone"))
+
+        settings.write_text(QUIET + _ERRORS)
+        scheduler.process.send_signal(signal.SIGHUP)
+        poll("the supervisor's word", lambda: said("log settings changed"))
+        folder.rename(tmp_path / "moved")
+        folder.write_bytes(b"")
+        poll("a write that failed", lambda: writes_failed() > 1)
+        lose_a_gateway()
+        assert len(said("gateway is gone")) == 1
+        assert said("snapshot not saved") == []
+        scheduler.stop()
+    finally:
+        scheduler.kill()
+
+
+def _status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code

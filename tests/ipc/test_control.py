@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from scheduler.config import ObservabilitySettings
 from scheduler.errors import ChannelClosed, ChannelCorrupt, ChannelFull
 from scheduler.ipc.control import (
     MESSAGE_BYTES_MAX,
@@ -16,6 +17,7 @@ from scheduler.ipc.control import (
     Link,
     Message,
     Ready,
+    SetLogging,
     make_control,
 )
 from scheduler.protocol.ids import GATEWAYS_MAX
@@ -37,6 +39,7 @@ def test_messages_arrive_whole_and_in_order(pair: tuple[Control, Control]) -> No
         BootFailed("ü" * REASON_CHARS_MAX),
         Drain(2.5),
         Link("gateway", 3, 1),
+        SetLogging(ObservabilitySettings(levels={"scheduler.gateway": "debug"})),
     ]
     for message in sent:
         ours.send(message)
