@@ -7,37 +7,37 @@ The node's status is the dispatcher's decision; this end judges heartbeats and p
 """
 
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import structlog
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 from websockets.frames import CloseCode
 
 from scheduler.errors import ArenaFull, PeerError
+from scheduler.gateway.attempts import Attempts
 from scheduler.gateway.connection import Connection
 from scheduler.gateway.context import GatewayContext
+from scheduler.gateway.failures import failure_of, own_failure
 from scheduler.gateway.health import HealthMonitor, ready_services
 from scheduler.gateway.jobs import JobDesk
 from scheduler.gateway.link import DispatcherLink
 from scheduler.gateway.messages import (
     RETRY_AFTER_MS,
     SHUTTING_DOWN,
-    busy,
     decode,
     encode,
     error_message,
     error_of,
 )
 from scheduler.gateway.node_usage import NodeUsage
+from scheduler.gateway.pairing_code import PairingCodeDraw
 from scheduler.gateway.registration import check_registration, registration
 from scheduler.gateway.results import ResultShelf
 from scheduler.gateway.splice import build_result_tail, with_attempt
 from scheduler.gateway.utterances import PartialBody
 from scheduler.protocol.codes import ErrorCode
-from scheduler.protocol.ids import NO_NODE, gateway_of, parse_wire_job_id, wire_job_id
+from scheduler.protocol.ids import NO_NODE, gateway_of, wire_job_id
 from scheduler.protocol.node import (
     CapabilityState,
     Command,
@@ -47,24 +47,20 @@ from scheduler.protocol.node import (
     NodeAsrPartial,
     NodeControl,
     NodeError,
-    NodeFailure,
     NodeHeartbeat,
     NodeMessage,
     NodeRegister,
     NodeRegisterAck,
     NodeStatus,
-    PairingCode,
     RequestPairingCode,
     node_decoder,
 )
 from scheduler.protocol.records import (
-    ERROR_BYTES_MAX,
     PARTIAL_BYTES_MAX,
     TIMED_OUT,
     Assign,
     CancelAttempt,
     DrainRequested,
-    Failure,
     NodeAccepted,
     NodeGone,
     NodeHealth,
@@ -75,24 +71,15 @@ from scheduler.protocol.records import (
     PairingOffered,
     Partial,
     RegisterNode,
-    RunningAttempt,
 )
 from scheduler.protocol.status import Status
-from scheduler.protocol.text import cut_utf8
 
 log = structlog.get_logger(__name__)
-
-_RECENT_ATTEMPTS_MAX = 256
-"""Ended attempts remembered, to tell a late result from a forged one."""
 
 _EARLY_MESSAGES_MAX = 16
 """Messages kept between node_register and its ack."""
 
-_CODE_DRAWS_MAX = 10
 _LOGGED_CHARS_MAX = 200
-
-_TEXT_BYTES_MAX = 600
-"""Of an error that has to be cut: escaped as JSON it may become six times as long."""
 
 
 class NodePeer:
@@ -130,13 +117,9 @@ class NodePeer:
         self._health = HealthMonitor(context.config.scheduler.node_health)
         self._services: list[InstalledService] = []
         self._state: CapabilityState | None = None
-        self._attempts: dict[int, int] = {}
-        self._recent: OrderedDict[tuple[int, int], None] = OrderedDict()
+        self._attempts = Attempts(context)
         self._early: list[NodeMessage] = []
-        self._code_draws = 0
-        self._code = ""
-        self._code_expires_ns = 0
-        self._code_ttl_ns = round(context.config.pairing.code_ttl_seconds * 1e9)
+        self._code = PairingCodeDraw(context, self._offer_code)
         self._handlers: dict[type, Callable[[Any], None]] = {
             NodeRegister: self._refuse_register,
             NodeHeartbeat: self._heartbeat,
@@ -225,7 +208,7 @@ class NodePeer:
         if self.ref != NO_NODE:
             record.status = self._status
             record.running = [
-                *(RunningAttempt(job, attempt) for job, attempt in self._attempts.items()),
+                *self._attempts,
                 *self._results.attempts_of(self.ref),
             ]
         return record
@@ -325,103 +308,48 @@ class NodePeer:
     def assign(self, record: Assign, head: bytes | None) -> None:
         """Send a job, or say at once that it can't be sent."""
         if head is None:
-            failure = b'{"code":"INTERNAL_ERROR","message":"the job was lost inside the server"}'
+            text = "the job was lost inside the server"
             self._link.send(
-                Failure(
-                    record.job,
-                    record.attempt,
-                    self.ref,
-                    ErrorCode.INTERNAL_ERROR,
-                    "",
-                    failure,
-                )
+                own_failure(record.job, record.attempt, self.ref, ErrorCode.INTERNAL_ERROR, text)
             )
             return
-        self._attempts[record.job] = record.attempt
+        self._attempts.start(record.job, record.attempt)
         self._connection.send_parts(with_attempt(head, record.attempt))
 
     def cancel(self, record: CancelAttempt) -> None:
         """Tell the node to stop, if it still works on that attempt."""
-        if self._attempts.get(record.job) != record.attempt:
+        if not self._attempts.end(record.job, record.attempt):
             return
-        self._end_attempt(record.job)
         timeouts = self._context.config.scheduler.job_timeout
         if record.reason == TIMED_OUT and not timeouts.send_cancel:
             return
         wire_id = wire_job_id(self._context.epoch, record.job)
         self._connection.send(encode(JobCancel(wire_id, reason=record.reason)))
 
-    def _end_attempt(self, job: int) -> None:
-        attempt = self._attempts.pop(job)
-        self._recent[job, attempt] = None
-        if len(self._recent) > _RECENT_ATTEMPTS_MAX:
-            self._recent.popitem(last=False)
-
-    def _held(self, job_id: str, attempt: int) -> int | None:
-        """Return the job if this node holds that attempt; count the result away otherwise."""
-        job = parse_wire_job_id(self._context.epoch, job_id)
-        if job is not None and self._attempts.get(job) == attempt:
-            return job
-        late = job is not None and (job in self._attempts or (job, attempt) in self._recent)
-        self._context.counters.add("results_stale_total" if late else "results_spoofed_total")
-        return None
-
     def _job_result(self, message: JobResult) -> None:
-        job = self._held(message.job_id, message.attempt_id)
+        job = self._attempts.take_result(message.job_id, message.attempt_id)
         if job is None:
             return
-        self._end_attempt(job)
         if not message.success:
-            self._fail(job, message)
+            self._link.send(failure_of(job, message, self.ref))
             return
+        attempt = message.attempt_id
         try:
             tail = build_result_tail(message)
-            record = self._results.keep(
-                job, message.attempt_id, self.ref, tail, self._context.now_ns
-            )
+            record = self._results.keep(job, attempt, self.ref, tail, self._context.now_ns)
         except PeerError as error:
             text = f"the node's result can't be passed on: {error.message}"
-            self._link.send(self._failure(job, message.attempt_id, ErrorCode.INTERNAL_ERROR, text))
+            self._link.send(own_failure(job, attempt, self.ref, ErrorCode.INTERNAL_ERROR, text))
             raise
         except ArenaFull:
             text = "no room for the result (limits.arena_bytes)"
-            self._link.send(self._failure(job, message.attempt_id, ErrorCode.SERVER_BUSY, text))
+            self._link.send(own_failure(job, attempt, self.ref, ErrorCode.SERVER_BUSY, text))
             return
         self._link.send(record)
 
-    def _failure(self, job: int, attempt: int, code: str, text: str) -> Failure:
-        error = encode({"code": code, "message": text})
-        return Failure(job, attempt, self.ref, code, "", error)
-
-    def _fail(self, job: int, message: JobResult) -> None:
-        error = message.error
-        if error is None:
-            self._link.send(
-                self._failure(
-                    job,
-                    message.attempt_id,
-                    ErrorCode.INTERNAL_ERROR,
-                    "the node failed the job and gave no reason",
-                )
-            )
-            return
-        body = encode(error)
-        if len(body) > ERROR_BYTES_MAX:
-            body = encode({"code": error.code, "message": cut_utf8(error.message, _TEXT_BYTES_MAX)})
-        self._link.send(
-            Failure(
-                job,
-                message.attempt_id,
-                self.ref,
-                error.code,
-                _missing_service(error),
-                body,
-            )
-        )
-
     def _partial(self, message: NodeAsrPartial) -> None:
-        job = parse_wire_job_id(self._context.epoch, message.job_id)
-        if job is None or job not in self._attempts:
+        job = self._attempts.find(message.job_id)
+        if job is None:
             return  # late: the attempt was cancelled, or has ended
         body = encode(PartialBody(message.text, message.is_final))
         if len(body) > PARTIAL_BYTES_MAX:
@@ -437,50 +365,26 @@ class NodePeer:
     # --- pairing -------------------------------------------------------------------------
 
     def _request_pairing_code(self, _: RequestPairingCode) -> None:
-        self._code_draws = 0
-        self._draw_code()
+        self._code.start()
 
-    def _draw_code(self) -> None:
-        self._code_draws += 1
-        self._link.send(OfferPairing(self.ref, f"{secrets.randbelow(10**6):06}"))
+    def _offer_code(self, code: str) -> None:
+        self._link.send(OfferPairing(self.ref, code))
 
     def offer_code_again(self) -> None:
-        """Tell a new dispatcher of the code that the node was given, while it is good."""
-        if self.ref != NO_NODE and self._context.now_ns < self._code_expires_ns:
-            self._link.send(OfferPairing(self.ref, self._code))
+        """Tell a new dispatcher of the node's code, if it has one that is good."""
+        if self.ref != NO_NODE:
+            self._code.offer_again()
 
     def pairing_offered(self, record: PairingOffered) -> None:
-        """Hand the code to the node, or draw another where it is taken."""
-        if record.accepted and record.code == self._code:
-            return  # a new dispatcher knows it now, the node always did
-        if record.accepted:
-            self._code = record.code
-            self._code_expires_ns = self._context.now_ns + self._code_ttl_ns
-            seconds = round(self._context.config.pairing.code_ttl_seconds)
-            self._connection.send(encode(PairingCode(record.code, seconds)))
-        elif self._code_draws < _CODE_DRAWS_MAX:
-            self._draw_code()
-        else:
-            self._refuse(busy("no pairing code is free"))
+        """Hand the code to the node, unless it was taken or the node has it."""
+        try:
+            message = self._code.offered(record)
+        except PeerError as error:
+            self._refuse(error)
+            return
+        if message is not None:
+            self._connection.send(encode(message))
 
     def shut_down(self) -> None:
         """Close with 1012."""
         self._connection.close(CloseCode.SERVICE_RESTART, "service restart")
-
-
-class _MissingService(Struct):
-    """What the details of a MODEL_NOT_AVAILABLE may name."""
-
-    service_id: str | None = None
-    model_id: str | None = None
-
-
-def _missing_service(error: NodeFailure) -> str:
-    """Return the service that a MODEL_NOT_AVAILABLE names, "" where it names none."""
-    if error.code != ErrorCode.MODEL_NOT_AVAILABLE or len(error.details) > ERROR_BYTES_MAX:
-        return ""
-    try:
-        details = msgspec.json.decode(error.details, type=_MissingService)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return ""  # details are for people first: what doesn't name a service names none
-    return details.service_id or details.model_id or ""
