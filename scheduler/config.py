@@ -22,6 +22,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from scheduler.errors import ConfigError
+from scheduler.protocol.codes import ErrorCode
 from scheduler.protocol.ids import GATEWAYS_MAX, NODES_MAX
 from scheduler.protocol.requirements import SERVICE_ID_BYTES_MAX
 
@@ -67,6 +68,13 @@ class ServerSettings(_Table, frozen=True):
         list[str],
         _help("Origin headers that browsers may connect from, as https://app.example; [] = any"),
     ] = []
+    hints: Annotated[
+        dict[ErrorCode, Annotated[str, Meta(min_length=1, max_length=500)]],
+        _help(
+            "sentences that people are shown instead of the English ones, by error code; "
+            'as in { JOB_TIMEOUT = "Das hat zu lange gedauert." }'
+        ),
+    ] = {}
 
 
 class ModelHubSettings(_Table, frozen=True):
@@ -365,6 +373,12 @@ def _convert(
 
 def _explain(problem: str, raw: dict[str, Any], source: str, variables: Mapping[str, str]) -> str:
     """Turn msgspec's "Expected … - at `$.a.b`" into file, key, value, what is allowed."""
+    wrong_name = re.fullmatch(r"Invalid enum value '(.*)' - at `key` in `\$\.(.+)`", problem)
+    if wrong_name:  # of a table whose names are error codes
+        return (
+            f"{source}: {wrong_name[2]} names {wrong_name[1]!r}; allowed are the error codes: "
+            f"{', '.join(ErrorCode)}"
+        )
     what, _, where = problem.partition(" - at `$")
     key = re.sub(r"\[(?:\d+|\.\.\.)\].*", "", where.rstrip("`")).lstrip(".")
     unknown = re.search(r"unknown field `(.+)`", what)

@@ -244,6 +244,17 @@ def test_the_hub_s_variable_of_the_field_is_read() -> None:
         load(None, {"MODEL_HUB_URL": "nonsense"})
 
 
+# --- hints ------------------------------------------------------------------------------------
+
+
+def test_hints_are_for_known_codes_only(tmp_path: Path) -> None:
+    text = '[server.hints]\nJOB_TIMEOUT = "Zu lange."\n'
+    assert load_text(tmp_path, text).server.hints == {"JOB_TIMEOUT": "Zu lange."}
+    said = refusal(tmp_path, '[server.hints]\nJOB_TIMOUT = "Zu lange."\n')
+    assert "server.hints" in said
+    assert "JOB_TIMOUT" in said
+
+
 # --- levels of modules ----------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
-from msgspec import UNSET, Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from scheduler.errors import PeerError
 from scheduler.gateway.context import GatewayContext
@@ -274,9 +274,16 @@ class Utterances:
             "NMT_DONE" if lease.ok else "ERROR",
             "ok" if lease.ok else "error",
             error_code=lease.error_code or UNSET,
-            hint=hint(lease.error_code) if lease.error_code else UNSET,
+            hint=self._hint(lease.error_code),
         )
         self._send((encode(event),))
+
+    def _hint(self, error_code: str) -> str | UnsetType:
+        """Return the sentence for people, in the operator's language where there is one."""
+        if not error_code:
+            return UNSET
+        own = self._context.config.server.hints
+        return own.get(error_code) or hint(error_code)  # type: ignore[call-overload]  # a StrEnum
 
     def _event(
         self,
@@ -294,7 +301,7 @@ class Utterances:
                 "error" if error_code else "ok",
                 elapsed_ms=(self._context.now_ns - job.accepted_ns) // _NS_PER_MS,
                 error_code=error_code or UNSET,
-                hint=hint(error_code) if error_code else UNSET,
+                hint=self._hint(error_code),
             )
         )
 

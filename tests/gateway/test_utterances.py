@@ -4,8 +4,14 @@ from typing import Any
 
 import pytest
 
-from scheduler.config import Config, LimitSettings, SchedulerSettings, TaskBindingSettings
-from scheduler.protocol.codes import hint
+from scheduler.config import (
+    Config,
+    LimitSettings,
+    SchedulerSettings,
+    ServerSettings,
+    TaskBindingSettings,
+)
+from scheduler.protocol.codes import ErrorCode, hint
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.world import SPEECH, World
 
@@ -101,6 +107,17 @@ def test_failure_is_told_as_event_and_the_nodes_own_error(world: World) -> None:
     assert (error["code"], error["message"]) == ("NMT_TIMEOUT", "NMT_TIMEOUT happened")
     assert error["details"]["node_details"] == {"after": 3}
     assert error["details"]["job_id"] == event["job_id"]
+
+
+def test_hints_may_be_in_the_operators_language(make_world: MakeWorld) -> None:
+    hints = {ErrorCode.NMT_TIMEOUT: "Zu langsam."}
+    world = make_world(Config(server=ServerSettings(hints=hints)))
+    node, session = world.node(), world.session()
+    for index, code in enumerate(("NMT_TIMEOUT", "TTS_TIMEOUT", "NO_SUCH_CODE")):
+        session.speak(index)
+        node.fail(node.jobs()[0], code)
+    told = [m["hint"] for m in session.heard() if "hint" in m]
+    assert told == ["Zu langsam.", hint("TTS_TIMEOUT"), hint("INTERNAL_ERROR")]
 
 
 def test_results_leave_in_utterance_order(world: World) -> None:
