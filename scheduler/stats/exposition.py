@@ -36,7 +36,7 @@ Buckets = list[tuple[float, int]]
 class MetricSample(Struct, frozen=True, omit_defaults=True):
     """A value, or a histogram: `buckets` are [bound in seconds, values up to it].
 
-    `sum` is worked out from finer buckets and off by at most 6 %.
+    `sum` is worked out from finer buckets and off by at most 6.25 %.
     """
 
     labels: dict[str, str]

@@ -18,7 +18,7 @@ process; a restart of the whole program resets them.
 
 Histograms have {len(BOUNDS_NS)} bounds, powers of two from {BOUNDS_NS[0] / 1e9:.6f} to \
 {BOUNDS_NS[-1] / 1e9:.3f} seconds, at which
-counts are exact. Sums are worked out from finer buckets and are off by at most 6 %.
+counts are exact. Sums are worked out from finer buckets and are off by at most 6.25 %.
 """
 
 

@@ -39,7 +39,8 @@ def test_sums_are_nearly_right(values_ns: list[int]) -> None:
     counts = np.zeros(HISTOGRAM_BUCKETS, np.int64)
     for value in values_ns:
         counts[bucket_of(value)] += 1
-    assert merge(counts)[2] == pytest.approx(sum(values_ns) / 1e9, rel=0.0625)
+    # Off by half a bucket, a sixteenth, where all values are the least of theirs.
+    assert merge(counts)[2] == pytest.approx(sum(values_ns) / 1e9, rel=0.0626)
 
 
 @pytest.mark.parametrize(
