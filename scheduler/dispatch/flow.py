@@ -321,17 +321,16 @@ class JobFlow:
             else:
                 self._fail(job, job.cause)
 
-    def _fail(
-        self,
-        job: Job,
-        cause: Cause,
-        *,
-        retry_after_ms: int = 0,
-        excluded: dict[str, int] | None = None,
-    ) -> None:
-        """End a job that holds no slot and waits in no backlog."""
+    def _fail(self, job: Job, cause: Cause, excluded: dict[str, int] | None = None) -> None:
+        """End a job that holds no slot and waits in no backlog.
+
+        `excluded` counts the nodes per reason, where that there was none is what ended it. Such a
+        job may be tried again later, and so may one that met SERVER_BUSY, wherever that was.
+        """
         del self._jobs[job.key]
         self._counts.failed_total += 1
+        again = excluded is not None or cause.code == ErrorCode.SERVER_BUSY
+        retry_after_ms = self._retry_after_ms() if again else 0
         self._outbox[job.owner].append(
             Failed(job.key, cause.code, cause.message, retry_after_ms, excluded or {}, cause.error)
         )
@@ -366,7 +365,7 @@ class JobFlow:
         elif self._pending.is_full_for(job):
             self._counts.refused_queue_full_total += 1
             cause = Cause(ErrorCode.SERVER_BUSY, "too many jobs wait for a node")
-            self._fail(job, cause, retry_after_ms=self._retry_after_ms())
+            self._fail(job, cause)
         else:
             self._pending.add(job, now_ns + self._deadlines.pending_ns)
 
@@ -420,12 +419,7 @@ class JobFlow:
             excluded = self._why_none(job)
             if cause.code == ErrorCode.NO_AVAILABLE_NODE:
                 excluded.count_into(self._tables)
-            self._fail(
-                job,
-                cause,
-                retry_after_ms=self._retry_after_ms(),
-                excluded=excluded.reasons,
-            )
+            self._fail(job, cause, excluded.reasons)
 
     def _why_none(self, job: Job) -> Excluded:
         """Look at the nodes per reason; remembered until the next refresh, for storms."""

@@ -8,7 +8,7 @@ from scheduler.config import Config, JobTimeoutSettings, NodeHealthSettings, Sch
 from scheduler.protocol.codes import code_index
 from scheduler.protocol.records import DrainNode
 from tests.gateway.conftest import MakeWorld
-from tests.gateway.world import SERVICES, FakeNode, World
+from tests.gateway.world import ARENA_BYTES, SERVICES, FakeNode, World
 
 TWO_BEATS = Config(
     scheduler=SchedulerSettings(
@@ -144,6 +144,18 @@ def test_a_result_with_parts_that_can_not_be_passed_on_fails_the_job(world: Worl
     assert session.heard()[-1]["code"] == "INTERNAL_ERROR"
     assert [m["code"] for m in node.wire.take()] == ["INVALID_MESSAGE"]
     assert world.core.counts.failed_total == 1
+
+
+def test_a_result_without_room_is_a_refusal_that_says_when_to_come_back(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(gateways=2)
+    node, session = world.node(gateway=1), world.session(gateway=0)
+    session.speak()
+    node.answer(node.jobs()[0], tts_audio="A" * ARENA_BYTES)
+    error = session.heard()[-1]
+    assert error["code"] == "SERVER_BUSY"
+    assert error["details"]["retry_after_ms"] > 0
 
 
 def test_a_failure_without_a_reason_is_an_internal_error(world: World) -> None:
