@@ -3,7 +3,9 @@
 import { color, onThemeChange } from "./colors.js";
 import { byId, el } from "./dom.js";
 import { count, milliseconds, minuteOfDay, NOTHING, rate, short, timeOfDay } from "./format.js";
-import uPlot from "./vendor/uPlot.esm.js";
+
+// The library has no minified module; its classic script defines a global.
+const { uPlot } = window;
 
 const FONT = "11px Inter, system-ui, sans-serif";
 
