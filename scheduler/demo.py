@@ -36,8 +36,11 @@ STOP_SECONDS_MAX = 30.0
 POLL_SECONDS = 0.1
 
 # Of the scheduler that is started here; what the user has set stays.
-_QUIETER = {f"{ENV_PREFIX}OBSERVABILITY__LOG_LEVEL": "warning"}
-_SOONER = {f"{ENV_PREFIX}STATS__REFRESH_SECONDS": "0.5"}
+_SETTINGS = {
+    f"{ENV_PREFIX}OBSERVABILITY__LOG_LEVEL": "warning",
+    f"{ENV_PREFIX}STATS__REFRESH_SECONDS": "0.5",
+    f"{ENV_PREFIX}MODEL_HUB__BASE_URL": "",  # there is none here to be warned about
+}
 
 
 class DemoError(SchedulerError):
@@ -81,7 +84,7 @@ async def running_scheduler(config_path: Path | None) -> AsyncIterator[asyncio.s
     arguments = ["--config", str(config_path)] if config_path else []
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "scheduler", "run", *arguments),
-        env={**_QUIETER, **_SOONER, **os.environ},
+        env={**_SETTINGS, **os.environ},
         start_new_session=True,  # Ctrl-C is for the demo, which ends it in good order
     )
     try:
@@ -172,7 +175,7 @@ async def _use(
     async with _deadline("the scheduler did not serve"):
         endpoints = await until_serving(process, config)
     click.echo(f"sessions    ws://{endpoints.public}/ws/session")
-    click.echo(f"operators   http://{endpoints.operations}/api/v1/stats")
+    click.echo(f"dashboard   http://{endpoints.operations}/dashboard")
     services = config.scheduler.core_services
     node = speech.SpeechSettings(
         url=f"ws://{endpoints.public}/ws/node",
