@@ -15,11 +15,11 @@ from scheduler.dispatch.core import Dispatcher
 from scheduler.dispatch.counts import NAMES
 from scheduler.dispatch.nodes import NOBODY
 from scheduler.dispatch.tables import Tables
-from scheduler.errors import ChannelClosed, ChannelCorrupt, ChannelFull, SchedulerError
+from scheduler.errors import ChannelClosed, ChannelCorrupt, ChannelFull
 from scheduler.ipc.boot import BootSpec, read_boot
 from scheduler.ipc.channel import Channel
 from scheduler.ipc.control import Control, Link, Ready, SetLogging
-from scheduler.ipc.runtime import Pulse, enter_child, fail_boot, freeze_heap
+from scheduler.ipc.runtime import Pulse, booting, enter_child, freeze_heap
 from scheduler.logs import configure_logging
 from scheduler.memory.histogram import Histogram
 from scheduler.memory.layout import DISPATCHER_ROW
@@ -187,8 +187,6 @@ def main(boot_fd: int) -> None:
     boot = read_boot(boot_fd)
     enter_child(boot)
     control = Control(boot.control_fd)
-    try:
+    with booting(control):
         process = DispatcherProcess(boot, control)
-    except (SchedulerError, OSError) as error:
-        fail_boot(control, str(error))
     process.run()

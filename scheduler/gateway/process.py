@@ -10,7 +10,7 @@ import structlog
 import uvloop
 
 from scheduler.config import Config
-from scheduler.errors import ChannelClosed, SchedulerError
+from scheduler.errors import ChannelClosed
 from scheduler.gateway.context import GatewayContext
 from scheduler.gateway.gateway import Gateway
 from scheduler.gateway.handshake import HttpResponse, Responder
@@ -20,7 +20,7 @@ from scheduler.gateway.payloads import Payloads
 from scheduler.gateway.public_stats import PublicStats
 from scheduler.ipc.boot import BootSpec, read_boot
 from scheduler.ipc.control import Control, Drain, Drained, Link, Ready, SetLogging
-from scheduler.ipc.runtime import BEAT_INTERVAL_MS, Pulse, enter_child, fail_boot, freeze_heap
+from scheduler.ipc.runtime import BEAT_INTERVAL_MS, Pulse, booting, enter_child, freeze_heap
 from scheduler.logs import configure_logging
 from scheduler.memory.arena import Arena, ArenaReader
 from scheduler.memory.histogram import Histogram
@@ -193,10 +193,8 @@ def _responders(config: Config) -> dict[str, Responder]:
 
 async def _serve(boot: BootSpec) -> None:
     control = Control(boot.control_fd)
-    try:
+    with booting(control):
         process = GatewayProcess(boot, control, asyncio.get_running_loop())
-    except (SchedulerError, OSError) as error:
-        fail_boot(control, str(error))
     await process.run()
 
 

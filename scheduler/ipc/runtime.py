@@ -5,11 +5,13 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import structlog
 
-from scheduler.errors import ChannelError
+from scheduler.errors import ChannelError, SchedulerError
 from scheduler.ipc.boot import BOOT_FAILURE_EXIT, BootSpec
 from scheduler.ipc.control import REASON_CHARS_MAX, BootFailed, Control
 from scheduler.logs import configure_logging, flush_repeats
@@ -41,6 +43,15 @@ def enter_child(boot: BootSpec) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.sched_setaffinity(0, boot.cores)
     configure_logging(boot.config.observability, str(boot.child))
+
+
+@contextmanager
+def booting(control: Control) -> Iterator[None]:
+    """Make what goes wrong inside a boot failure: no restart would help."""
+    try:
+        yield
+    except (SchedulerError, OSError) as error:
+        fail_boot(control, str(error))
 
 
 def fail_boot(control: Control, reason: str) -> NoReturn:

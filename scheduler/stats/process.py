@@ -11,10 +11,10 @@ import uvloop
 from aiohttp import web
 
 from scheduler.config import Config
-from scheduler.errors import ChannelClosed, SchedulerError
+from scheduler.errors import ChannelClosed
 from scheduler.ipc.boot import BootSpec, read_boot
 from scheduler.ipc.control import Control, Link, Ready, SetLogging
-from scheduler.ipc.runtime import BEAT_INTERVAL_MS, Pulse, enter_child, fail_boot, freeze_heap
+from scheduler.ipc.runtime import BEAT_INTERVAL_MS, Pulse, booting, enter_child, freeze_heap
 from scheduler.logs import configure_logging
 from scheduler.memory.layout import STATS_ROW
 from scheduler.memory.segment import Segment
@@ -177,10 +177,8 @@ def _local_catalogue(config: Config) -> ServiceCatalogue:
 
 async def _serve(boot: BootSpec) -> None:
     control = Control(boot.control_fd)
-    try:
+    with booting(control):
         process = StatsProcess(boot, control, asyncio.get_running_loop())
-    except (SchedulerError, OSError) as error:
-        fail_boot(control, str(error))
     await process.run()
 
 
