@@ -22,9 +22,8 @@ from scheduler.logs import configure_logging
 from scheduler.nodes import recognizer, speech
 from scheduler.nodes.synthesizer import Synthesizer
 from scheduler.nodes.translator import Translator
-from scheduler.protocol.session import Pipeline
+from scheduler.protocol.session import Pipeline, TranslationResult
 from scheduler.sdk.client import SessionClient
-from scheduler.sdk.messages import TranslationResult
 from scheduler.supervisor.runtime_dir import Endpoints, read_endpoints
 from scheduler.talk import Recording, read_recording
 

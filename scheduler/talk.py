@@ -13,10 +13,9 @@ from rich.markup import escape
 from scheduler.errors import SchedulerError
 from scheduler.nodes.audio import read_wav, write_wav
 from scheduler.nodes.errors import AudioError
-from scheduler.protocol.session import AsrPartial, ErrorMessage, UiEvent
+from scheduler.protocol.session import AsrPartial, ErrorMessage, TranslationResult, UiEvent
 from scheduler.sdk.client import SessionClient
 from scheduler.sdk.errors import Refused, SdkError
-from scheduler.sdk.messages import TranslationResult
 
 CHUNK_MS = 100
 _CHUNKS_MAX = 100

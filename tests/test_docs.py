@@ -11,10 +11,8 @@ from msgspec import NODEFAULT, Struct
 from msgspec.structs import fields
 
 from scheduler.cli import cli
-from scheduler.gateway.splice import JobAssign
 from scheduler.protocol import node, session
 from scheduler.protocol.codes import HINTS
-from scheduler.sdk.messages import TranslationResult
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("samples/*.md")])
@@ -29,7 +27,7 @@ COMMITTED = [
 SERVER_TO_SESSION = (
     session.SessionInitAck,
     session.AsrPartial,
-    TranslationResult,
+    session.TranslationResult,
     session.UiEvent,
     session.ServerHeartbeat,
     session.SessionCloseAck,
@@ -38,7 +36,7 @@ SERVER_TO_SESSION = (
 SERVER_TO_NODE = (
     node.NodeRegisterAck,
     node.NodeStatus,
-    JobAssign,
+    node.JobAssign,
     node.JobCancel,
     node.NodeControl,
     node.PairingCode,
@@ -54,11 +52,9 @@ SHARED = (
     node.ResourceUsage,
     node.NodeFailure,
 )
-# Spliced as bytes around the struct's own fields.
-SPLICED: dict[type[Struct], set[str]] = {JobAssign: {"attempt_id", "audio"}}
 # The client reads these leniently; the scheduler always sends them.
 ALWAYS_SENT: dict[type[Struct], set[str]] = {
-    TranslationResult: {"text_asr", "text_translated", "tts_audio", "tts_format"}
+    session.TranslationResult: {"text_asr", "text_translated", "tts_audio", "tts_format"}
 }
 
 
@@ -89,13 +85,12 @@ def messages() -> Iterator[tuple[str, type[Struct]]]:
 def declared(kind: type[Struct]) -> set[str]:
     """Return the struct's fields, with a question mark where they may be missing."""
     always = ALWAYS_SENT.get(kind, set())
-    names = {
+    return {
         info.name
         if info.name in always or (info.default is NODEFAULT and info.default_factory is NODEFAULT)
         else f"{info.name}?"
         for info in fields(kind)
     }
-    return names | SPLICED.get(kind, set())
 
 
 def without_asides(text: str) -> str:

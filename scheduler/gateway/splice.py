@@ -18,51 +18,23 @@ from msgspec.json import Encoder
 
 from scheduler.errors import PeerError
 from scheduler.protocol.codes import ErrorCode
-from scheduler.protocol.node import JobResult
-from scheduler.protocol.session import Features, Mode, Pipeline
+from scheduler.protocol.node import JobAssignHead, JobResult
+from scheduler.protocol.session import Features, Pipeline, ResultHead
 
 TTS_FORMAT_DEFAULT = "pcm16"
 
 _encode = Encoder().encode
 
 
-class JobAssign(Struct, tag="job_assign", omit_defaults=True, kw_only=True):
-    """A `job_assign` without its audio and attempt; what is None is left out."""
-
-    job_id: str
-    session_id: str
-    utterance_index: int
-    src_lang: str
-    tgt_lang: str
-    dialect: str | None = None
-    features: dict[str, bool] | None = None
-    pipeline: dict[str, bool]
-    audio_format: str
-    sample_rate: int
-    mode: Mode | None = None
-    lang_a: str | None = None
-    lang_b: str | None = None
-    auto_langs: list[str] | None = None
-    enable_streaming_asr: bool | None = None
-    partial_update_interval_ms: int | None = None
-    trace_id: str
-    group_id: str | None = None
-    part_index: int | None = None
-    context_text: str | None = None
+def pipeline_stages(pipeline: Pipeline | None) -> Pipeline:
+    """Return a pipeline with every stage said; one that is not given is in use."""
+    given = structs.astuple(pipeline or Pipeline())
+    return Pipeline(*(used is not False for used in given))
 
 
-def pipeline_stages(pipeline: Pipeline | None) -> dict[str, bool]:
-    """Return all stages of a pipeline; one that is not given is in use."""
-    given = structs.asdict(pipeline or Pipeline())
-    return {stage: used is not False for stage, used in given.items()}
-
-
-def given_features(features: Features | None) -> dict[str, bool] | None:
-    """Return the features a client named, or None where it named none."""
-    if features is None:
-        return None
-    given = structs.asdict(features).items()
-    return {name: asked for name, asked in given if asked is not None} or None
+def given_features(features: Features | None) -> Features | None:
+    """Return the features, or None where a client named none."""
+    return None if features == Features() else features
 
 
 def audio_text(audio: bytes) -> bytes:
@@ -70,24 +42,17 @@ def audio_text(audio: bytes) -> bytes:
     return b'"%b"' % pybase64.b64encode(audio)
 
 
-def build_job_assign(fields: JobAssign, audio: bytes) -> bytes:
+def build_job_assign(head: JobAssignHead, audio: bytes) -> bytes:
     """Return a `job_assign` up to its attempt, which `with_attempt` adds.
 
     `audio` is JSON text from `audio_text` or `segmenter.check_audio`.
     """
-    return b'%b,"audio":%b' % (_encode(fields)[:-1], audio)
+    return b'%b,"audio":%b' % (_encode(head)[:-1], audio)
 
 
 def with_attempt(head: bytes, attempt: int) -> tuple[bytes, bytes]:
     """Return the two parts of the `job_assign` for an attempt of the job."""
     return head, b',"attempt_id":%d}' % attempt
-
-
-class _ResultHead(Struct, tag="translation_result"):
-    session_id: str
-    utterance_index: int
-    job_id: str
-    trace_id: str
 
 
 class _ResultText(Struct, omit_defaults=True, kw_only=True):
@@ -121,7 +86,7 @@ class ResultTail(NamedTuple):
 
 def result_head(session_id: str, utterance_index: int, job_id: str, trace_id: str) -> bytes:
     """Return a `translation_result` up to the fields that come from the node."""
-    return _encode(_ResultHead(session_id, utterance_index, job_id, trace_id))[:-1]
+    return _encode(ResultHead(session_id, utterance_index, job_id, trace_id))[:-1]
 
 
 def build_result_tail(result: JobResult) -> ResultTail:

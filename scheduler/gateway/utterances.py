@@ -18,7 +18,6 @@ from scheduler.gateway.lease import Lease, LeaseKey, Leases, default_key, reques
 from scheduler.gateway.messages import SHUTTING_DOWN, busy, encode, error_message
 from scheduler.gateway.order import Orderer
 from scheduler.gateway.splice import (
-    JobAssign,
     ResultTail,
     build_job_assign,
     given_features,
@@ -27,6 +26,7 @@ from scheduler.gateway.splice import (
 )
 from scheduler.protocol.codes import ErrorCode, hint
 from scheduler.protocol.ids import NO_NODE, wire_job_id
+from scheduler.protocol.node import JobAssignHead
 from scheduler.protocol.records import Failed
 from scheduler.protocol.requirements import STAGES, requirement_of
 from scheduler.protocol.session import AsrPartial, Features, SessionInit, UiEvent, Utterance
@@ -173,7 +173,7 @@ class Utterances:
 
     def _head(self, job: Job, speech: Speech) -> bytes:
         init, given = self._identity.init, speech.given
-        fields = JobAssign(
+        head = JobAssignHead(
             job_id=job.wire_id,
             session_id=self._identity.session_id,
             utterance_index=speech.utterance_index,
@@ -194,7 +194,7 @@ class Utterances:
             ),
             trace_id=speech.trace_id,
         )
-        return build_job_assign(fields, speech.audio)
+        return build_job_assign(head, speech.audio)
 
     def cancel_all(self, reason: str) -> None:
         """The session is over: nobody waits for its jobs."""

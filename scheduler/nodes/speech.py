@@ -23,9 +23,9 @@ from scheduler.nodes.recognizer_worker import RATE_HZ
 from scheduler.nodes.synthesizer import Synthesizer
 from scheduler.nodes.translator import Translator
 from scheduler.protocol.codes import ErrorCode
+from scheduler.protocol.node import JobAssign
 from scheduler.sdk.errors import JobFailed
 from scheduler.sdk.jobs import Job, JobOutcome
-from scheduler.sdk.messages import JobAssign
 from scheduler.sdk.node import NodeClient
 
 _log = structlog.get_logger(__name__)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from msgspec.json import Decoder
 
-from scheduler.protocol.session import Features, Index, ShortText
+from scheduler.protocol.session import Features, Index, Mode, Pipeline, ShortText
 
 ModelStatus = Literal["ready", "downloading", "not_installed", "error"]
 CapabilityState = dict[ShortText, ModelStatus]
@@ -168,6 +168,38 @@ class NodeStatus(Struct, tag="node_status"):
     status: str
     timestamp: int
     reason: str | UnsetType = UNSET
+
+
+class JobAssignHead(Struct, tag="job_assign", omit_defaults=True, kw_only=True):
+    """A `job_assign` but for its audio and its attempt, which gateways splice in as bytes."""
+
+    job_id: str
+    session_id: str
+    utterance_index: int
+    src_lang: str
+    tgt_lang: str
+    dialect: str | None = None
+    features: Features | None = None
+    pipeline: Pipeline
+    audio_format: str
+    sample_rate: int
+    mode: Mode | None = None
+    lang_a: str | None = None
+    lang_b: str | None = None
+    auto_langs: list[str] | None = None
+    enable_streaming_asr: bool | None = None
+    partial_update_interval_ms: int | None = None
+    trace_id: str
+    group_id: str | None = None
+    part_index: int | None = None
+    context_text: str | None = None
+
+
+class JobAssign(JobAssignHead, tag="job_assign", kw_only=True):
+    """A job, as a node reads it. `audio` is what `audio_format` and `sample_rate` (Hz) say."""
+
+    attempt_id: int
+    audio: bytes
 
 
 class JobCancel(Struct, tag="job_cancel"):

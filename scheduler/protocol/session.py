@@ -17,7 +17,7 @@ Mode = Literal["one_way", "two_way_auto"]
 Languages = Annotated[list[ShortText], Meta(max_length=64)]
 
 
-class Features(Struct):
+class Features(Struct, omit_defaults=True):
     """Optional analyses and controls; null and missing mean "not asked for"."""
 
     emotion_detection: bool | None = None
@@ -153,6 +153,27 @@ class AsrPartial(Struct, tag="asr_partial"):
     text: str
     is_final: bool
     trace_id: str
+
+
+class ResultHead(Struct, tag="translation_result"):
+    """What a `translation_result` says of its job."""
+
+    session_id: str
+    utterance_index: int
+    job_id: str
+    trace_id: str
+
+
+class TranslationResult(ResultHead, tag="translation_result"):
+    """The result of one utterance, as a client reads it; gateways splice it from bytes."""
+
+    text_asr: str | None = None
+    text_translated: str | None = None
+    tts_audio: bytes | None = None
+    tts_format: str | None = None
+    extra: dict[str, Any] | None = None
+    group_id: str | None = None
+    part_index: int | None = None
 
 
 class ServerHeartbeat(Struct, tag="server_heartbeat"):

@@ -28,13 +28,14 @@ from scheduler.protocol.session import (
     SessionCloseAck,
     SessionInit,
     SessionInitAck,
+    TranslationResult,
     TtsPlayEnded,
     UiEvent,
     Utterance,
 )
 from scheduler.sdk.connection import Connection, cancel_and_wait
 from scheduler.sdk.errors import ConnectionLost, Refused
-from scheduler.sdk.messages import SessionEvent, TranslationResult, session_event_decoder
+from scheduler.sdk.messages import SessionEvent, session_event_decoder
 from scheduler.sdk.outcomes import Outcomes
 
 EVENTS_MAX = 1024

@@ -15,9 +15,8 @@ from msgspec import Raw, Struct
 from msgspec.json import encode
 
 from scheduler.protocol.codes import ErrorCode
-from scheduler.protocol.node import JobResult, NodeAsrPartial, NodeFailure
+from scheduler.protocol.node import JobAssign, JobResult, NodeAsrPartial, NodeFailure
 from scheduler.sdk.errors import JobFailed
-from scheduler.sdk.messages import JobAssign
 
 _log = structlog.get_logger(__name__)
 

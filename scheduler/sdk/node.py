@@ -23,6 +23,7 @@ from scheduler.protocol.node import (
     Hardware,
     InstalledModel,
     InstalledService,
+    JobAssign,
     JobCancel,
     JobResult,
     ModelStatus,
@@ -42,7 +43,7 @@ from scheduler.sdk.backoff import Backoff
 from scheduler.sdk.connection import Connection, cancel_and_wait
 from scheduler.sdk.errors import ConnectionLost, Refused
 from scheduler.sdk.jobs import Handler, JobRunner
-from scheduler.sdk.messages import JobAssign, NodeOrder, node_order_decoder
+from scheduler.sdk.messages import NodeOrder, node_order_decoder
 from scheduler.sdk.usage import MachineUsage, Usage, machine_hardware
 
 RESULT_KEEP_SECONDS = 120.0

@@ -5,9 +5,9 @@ import asyncio
 from msgspec import UNSET, Struct
 
 from scheduler.protocol.codes import hint
-from scheduler.protocol.session import ErrorMessage, UiEvent
+from scheduler.protocol.session import ErrorMessage, TranslationResult, UiEvent
 from scheduler.sdk.errors import SdkError, SessionError
-from scheduler.sdk.messages import SessionEvent, TranslationResult
+from scheduler.sdk.messages import SessionEvent
 
 OUTCOMES_MAX = 256
 """Outcomes kept for a caller that asks late; older ones are forgotten."""

@@ -7,7 +7,6 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from scheduler.gateway.segmenter import check_audio
 from scheduler.gateway.splice import (
-    JobAssign,
     audio_text,
     build_job_assign,
     build_result_tail,
@@ -15,11 +14,11 @@ from scheduler.gateway.splice import (
     result_head,
     with_attempt,
 )
-from scheduler.protocol.node import JobResult
+from scheduler.protocol.node import JobAssignHead, JobResult
 
 AUDIO = bytes(range(256)) * 129
 TEXT = audio_text(AUDIO)
-FIELDS = JobAssign(
+FIELDS = JobAssignHead(
     job_id="job-0123456789ABCDEF-1",
     session_id="sess-0123456789ABCDEF",
     utterance_index=1,

@@ -11,7 +11,6 @@ from msgspec import Raw
 from scheduler.errors import PeerError
 from scheduler.gateway.segmenter import check_audio
 from scheduler.gateway.splice import (
-    JobAssign,
     ResultTail,
     audio_text,
     build_job_assign,
@@ -22,7 +21,7 @@ from scheduler.gateway.splice import (
     with_attempt,
 )
 from scheduler.protocol.codes import ErrorCode
-from scheduler.protocol.node import JobResult, node_decoder
+from scheduler.protocol.node import JobAssignHead, JobResult, node_decoder
 from scheduler.protocol.session import Features, Pipeline
 
 # Everything that UTF-8 can carry, with quotes and control characters likely.
@@ -60,12 +59,17 @@ OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+def head_of(**fields: Any) -> JobAssignHead:
+    """Return the struct of what would be its JSON."""
+    return msgspec.convert({"type": "job_assign", **fields}, JobAssignHead)
+
+
 @given(st.fixed_dictionaries(REQUIRED, optional=OPTIONAL), audios, indexes)
 def test_job_assign_is_what_a_plain_encoder_would_write(
     fields: dict[str, Any], audio: bytes, attempt: int
 ) -> None:
     message = b"".join(
-        with_attempt(build_job_assign(JobAssign(**fields), audio_text(audio)), attempt)
+        with_attempt(build_job_assign(head_of(**fields), audio_text(audio)), attempt)
     )
     assert json.loads(message) == {
         "type": "job_assign",
@@ -77,7 +81,7 @@ def test_job_assign_is_what_a_plain_encoder_would_write(
 
 @given(st.fixed_dictionaries(REQUIRED), st.sets(st.sampled_from(sorted(OPTIONAL))))
 def test_what_is_none_is_left_out(fields: dict[str, Any], nones: set[str]) -> None:
-    head = build_job_assign(JobAssign(**(fields | dict.fromkeys(nones))), b'"AAAA"')
+    head = build_job_assign(head_of(**(fields | dict.fromkeys(nones))), b'"AAAA"')
     assert json.loads(b"".join(with_attempt(head, 1))).keys() == {
         "type",
         "audio",
@@ -105,14 +109,15 @@ def test_a_clients_audio_is_passed_on_as_it_came(audio: bytes) -> None:
 def test_pipeline_names_all_stages(
     given_stages: Pipeline | None, used: tuple[bool, bool, bool]
 ) -> None:
-    expected = dict(zip(("use_asr", "use_nmt", "use_tts"), used, strict=True))
-    assert pipeline_stages(given_stages) == expected
+    assert pipeline_stages(given_stages) == Pipeline(*used)
 
 
 def test_only_features_that_were_named_are_passed_on() -> None:
     assert given_features(None) is None
     assert given_features(Features()) is None
-    assert given_features(Features(emotion_detection=True, speech_rate_control=False)) == {
+    named = Features(emotion_detection=True, speech_rate_control=False)
+    assert given_features(named) == named
+    assert json.loads(msgspec.json.encode(named)) == {
         "emotion_detection": True,
         "speech_rate_control": False,
     }

@@ -5,11 +5,10 @@ from typing import Any
 import pytest
 
 from scheduler.nodes.sim import SimNode, SimSettings, run
-from scheduler.protocol.node import NodeAsrPartial
+from scheduler.protocol.node import JobAssign, NodeAsrPartial
 from scheduler.protocol.session import Pipeline
 from scheduler.sdk.errors import JobFailed
 from scheduler.sdk.jobs import Job, JobOutcome
-from scheduler.sdk.messages import JobAssign
 from tests.sdk.scripted_peer import listening_peer, run_async
 
 

@@ -16,11 +16,10 @@ from scheduler.nodes.recognizer import RecognizerPool
 from scheduler.nodes.speech import SpeechHandler, SpeechSettings, run
 from scheduler.nodes.synthesizer import Synthesizer
 from scheduler.nodes.translator import Translator
-from scheduler.protocol.node import NodeAsrPartial
+from scheduler.protocol.node import JobAssign, NodeAsrPartial
 from scheduler.protocol.session import Pipeline
 from scheduler.sdk.errors import JobFailed
 from scheduler.sdk.jobs import Job
-from scheduler.sdk.messages import JobAssign
 from tests.sdk.scripted_peer import listening_peer, run_async
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "goforward.wav"

@@ -6,11 +6,16 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from scheduler.protocol.session import AsrPartial, Features, ServerHeartbeat, UiEvent
+from scheduler.protocol.session import (
+    AsrPartial,
+    Features,
+    ServerHeartbeat,
+    TranslationResult,
+    UiEvent,
+)
 from scheduler.sdk import client as client_module
 from scheduler.sdk.client import SessionClient
 from scheduler.sdk.errors import ConnectionLost, Refused, SessionError
-from scheduler.sdk.messages import TranslationResult
 from tests.sdk.scripted_peer import Link, listening_peer, run_async, until
 
 

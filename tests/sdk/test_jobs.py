@@ -5,15 +5,26 @@ import asyncio
 import pytest
 from msgspec import Raw
 
-from scheduler.protocol.node import JobResult, NodeAsrPartial
+from scheduler.protocol.node import JobAssign, JobResult, NodeAsrPartial
 from scheduler.protocol.session import Pipeline
 from scheduler.sdk.jobs import Job, JobOutcome, JobRunner
-from scheduler.sdk.messages import JobAssign
 from tests.sdk.scripted_peer import run_async, until
 
 
 def assign(job_id: str, attempt_id: int = 1) -> JobAssign:
-    return JobAssign(job_id, attempt_id, "s", 0, "en", "es", Pipeline(), b"", "pcm16", 16_000, "t")
+    return JobAssign(
+        job_id=job_id,
+        attempt_id=attempt_id,
+        session_id="s",
+        utterance_index=0,
+        src_lang="en",
+        tgt_lang="es",
+        pipeline=Pipeline(),
+        audio=b"",
+        audio_format="pcm16",
+        sample_rate=16_000,
+        trace_id="t",
+    )
 
 
 class Desk:

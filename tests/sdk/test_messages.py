@@ -3,13 +3,9 @@ import json
 import pytest
 from msgspec import ValidationError
 
-from scheduler.protocol.session import SessionInitAck
-from scheduler.sdk.messages import (
-    JobAssign,
-    TranslationResult,
-    node_order_decoder,
-    session_event_decoder,
-)
+from scheduler.protocol.node import JobAssign
+from scheduler.protocol.session import SessionInitAck, TranslationResult
+from scheduler.sdk.messages import node_order_decoder, session_event_decoder
 
 RESULT = {
     "type": "translation_result",

@@ -3,9 +3,8 @@ from typing import Any
 
 import pytest
 
-from scheduler.protocol.session import ErrorMessage, UiEvent
+from scheduler.protocol.session import ErrorMessage, TranslationResult, UiEvent
 from scheduler.sdk.errors import ConnectionLost, SessionError
-from scheduler.sdk.messages import TranslationResult
 from scheduler.sdk.outcomes import OUTCOMES_MAX, Outcomes
 from tests.sdk.scripted_peer import run_async
 
