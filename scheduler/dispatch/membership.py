@@ -97,7 +97,7 @@ class Membership:
         self._table.write_row(node, record, now_ns)
         self._counts.nodes_registered_total += 1
         self._move(node, Status.REGISTERING, now_ns)
-        self._outbox[gateway].append(NodeAccepted(record.conn, node.ref, record.status))
+        self._outbox[gateway].append(NodeAccepted(record.conn, node.ref))
         if record.status != Status.REGISTERING:  # announced again: it goes on as it was
             self._move(node, Status(record.status), now_ns)
         return node

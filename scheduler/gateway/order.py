@@ -35,11 +35,6 @@ class Orderer(Generic[Item]):
     def __len__(self) -> int:
         return len(self._queue)
 
-    @property
-    def held(self) -> int:
-        """Number of finished utterances whose results wait for an earlier one."""
-        return len(self._queue) - len(self._entries)
-
     def open(self, index: int, key: int) -> None:
         """Register an accepted utterance under its job's key."""
         assert key not in self._entries

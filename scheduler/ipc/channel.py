@@ -134,11 +134,6 @@ class Channel(Generic[Inbound]):
         """What waits to be sent; records not encoded yet are estimated."""
         return len(self._unsent) + len(self._pending) * _RECORD_BYTES
 
-    @property
-    def wants_write(self) -> bool:
-        """Whether a flush would have something to do."""
-        return bool(self._pending or self._unsent)
-
     def queue(self, record: Any) -> None:
         """Queue a record for the next flush; raise ChannelFull at the bound."""
         self.queue_all((record,))

@@ -260,7 +260,6 @@ class NodeAccepted(Struct, array_like=True, tag=8):
 
     conn: int
     node: int
-    status: int
 
 
 class NodeRefused(Struct, array_like=True, tag=9):

@@ -64,7 +64,7 @@ def test_records_arrive_in_order_in_both_directions(ends: tuple[Gateway, Dispatc
 def test_nothing_there_is_no_records(ends: tuple[Gateway, Dispatcher]) -> None:
     gateway, dispatcher = ends
     assert gateway.receive() == []
-    assert not gateway.wants_write
+    assert gateway.queued_bytes == 0
     assert gateway.flush()
     assert dispatcher.receive() == []
 
@@ -81,7 +81,7 @@ def test_a_reader_that_is_behind_fills_the_queue_up_to_its_bound(
             if queued % 1000 == 0:
                 gateway.flush()
     assert gateway.queued_bytes >= BOUND
-    assert gateway.wants_write
+    assert gateway.queued_bytes
     records: list[ToDispatcher] = []
     while not gateway.flush() or not records or len(records) < queued:
         records += drain(dispatcher)
@@ -232,7 +232,7 @@ def test_two_processes_exchange_more_than_the_pipes_hold() -> None:
         "c = Channel(*map(int, sys.argv[1:]), ToDispatcher, queue_bytes_max=1 << 24)\n"
         "try:\n"
         "  while True:\n"
-        "    select.select([c.read_fd], [c.write_fd] if c.wants_write else [], [])\n"
+        "    select.select([c.read_fd], [c.write_fd] if c.queued_bytes else [], [])\n"
         "    for r in c.receive(): c.queue(Assign(r.job, 1, 0, None))\n"
         "    c.flush()\n"
         "except ChannelClosed: pass\n"
@@ -247,7 +247,7 @@ def test_two_processes_exchange_more_than_the_pipes_hold() -> None:
         received = 0
         while received < total:
             gateway.flush()
-            writers = [gateway.write_fd] if gateway.wants_write else []
+            writers = [gateway.write_fd] if gateway.queued_bytes else []
             ready, writable, _ = select.select([gateway.read_fd], writers, [], 30)
             assert ready or writable, "the other process does nothing any more"
             for record in gateway.receive():

@@ -111,7 +111,7 @@ class Bench:
     def join(self) -> Socket:
         record = RegisterNode(0, "n", "n", 2, True, [], [], 1.0, 1.0, 0, 0.0)
         socket = self.gateway.connect(self.node, record)
-        self.gateway.receive(NodeAccepted(socket.conn, REF, Status.REGISTERING))
+        self.gateway.receive(NodeAccepted(socket.conn, REF))
         self.heard()
         return socket
 
@@ -207,7 +207,7 @@ def test_an_offline_node_is_cut_off_without_a_word(bench: Bench) -> None:
 
 
 def test_a_node_that_left_before_it_was_accepted_is_told_gone(bench: Bench) -> None:
-    bench.gateway.receive(NodeAccepted(99, REF, Status.REGISTERING))
+    bench.gateway.receive(NodeAccepted(99, REF))
     assert bench.heard() == [NodeGone(REF, "the node's connection closed")]
 
 

@@ -86,8 +86,8 @@ def lies(node: int) -> list[tuple[str, ToDispatcher | None, list[ToGateway]]]:
         ("from the attempt that holds", Result(job(0), 1, 7), [Deliver(job(0), 1, None)]),
         ("is delivered", Result(job(0), 1, node), []),
         ("only a live job fails", None, [Failed(job(9), "X", "", 0, {}, b"")]),
-        ("one connection per node", registration("n"), [NodeAccepted(2, node, 1)]),
-        ("one node for ever", registration("m"), [NodeAccepted(2, node, 1)]),
+        ("one connection per node", registration("n"), [NodeAccepted(2, node)]),
+        ("one node for ever", registration("m"), [NodeAccepted(2, node)]),
         ("pairs once", ClaimPairing(1, "5", ""), [PairingAnswer(1, node, "n", "")]),
     ]
 

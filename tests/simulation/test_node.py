@@ -6,7 +6,6 @@ import pytest
 from scheduler.dispatch.tables import Tables
 from scheduler.protocol.ids import job_key_base
 from scheduler.protocol.records import ArenaRef, Assign, Failure, NodeAccepted, NodeGone, Result
-from scheduler.protocol.status import Status
 from scheduler.simulation.checks import Outcomes
 from scheduler.simulation.clock import Clock
 from scheduler.simulation.gateway import GatewayModel
@@ -33,7 +32,7 @@ class Bench:
         self.codes: list[str] = []
         self.node = NodeModel(3, scenario, self.clock, rng, self.codes.append)
         self.node.connect(self.gateway)
-        self.gateway.receive(NodeAccepted(1, REF, Status.REGISTERING))
+        self.gateway.receive(NodeAccepted(1, REF))
 
     def request_is_there(self, _: ArenaRef) -> bool:
         return True
