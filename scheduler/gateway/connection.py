@@ -310,7 +310,8 @@ class Connection(asyncio.Protocol):
         else:
             self._context.counters.add("messages_rate_limited_total")
             if event.tell:
-                allowed = self._context.limits.messages_per_second_max
+                assert self._inbound is not None
+                allowed = self._inbound.messages_per_second_max
                 text = f"slow down: {allowed} messages per second are allowed"
                 self.send(error_message(ErrorCode.RATE_LIMITED, text))
 

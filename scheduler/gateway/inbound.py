@@ -59,17 +59,18 @@ class Inbound:
     to send afterwards.
     """
 
-    __slots__ = ("_fragments", "_is_text", "_rate", "protocol")
+    __slots__ = ("_fragments", "_is_text", "_rate", "messages_per_second_max", "protocol")
 
     def __init__(self, message_bytes_max: int, messages_per_second_max: int, now: float) -> None:
         # Not the handshake's object, which keeps the request alive: 1.1 KB instead of 5.7.
         self.protocol = Protocol(SERVER, max_size=message_bytes_max, logger=library_log)
-        self._rate = MessageRate(messages_per_second_max, now)
+        self.allow(messages_per_second_max, now)
         self._fragments: list[bytes] = []
         self._is_text = False
 
     def allow(self, messages_per_second_max: int, now: float) -> None:
-        """Begin another rate of messages."""
+        """Begin a rate of messages."""
+        self.messages_per_second_max = messages_per_second_max
         self._rate = MessageRate(messages_per_second_max, now)
 
     def receive(self, data: bytes, now: float) -> Iterator[Message | Pong | OverRate]:

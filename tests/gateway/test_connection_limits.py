@@ -319,6 +319,24 @@ def test_one_turn_cannot_queue_without_end(run: RunLoop) -> None:
     run(scenario)
 
 
+def test_an_identified_peer_may_have_a_rate_of_its_own_and_is_told_that_one(run: RunLoop) -> None:
+    async def scenario() -> None:
+        async with serve(messages_per_second_max=1) as site:
+            raw = await site.raw_websocket()
+            peer = await site.peer()
+            peer.connection.mark_identified(50)
+            raw.send(frame(TEXT, b"?") * 120)
+            answer = await raw.frame()
+            while answer == (TEXT, b"?"):
+                answer = await raw.frame()
+            error = json.loads(answer[1])
+            assert error["code"] == "RATE_LIMITED"
+            assert "50 messages" in error["message"]
+            assert 100 <= len(peer.texts) < 120
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("request_frame", [frame(TEXT, b"?"), frame(PING, b"x" * 125)])
 def test_requests_whose_replies_are_not_read_stop_being_read(
     run: RunLoop, request_frame: bytes
@@ -327,7 +345,9 @@ def test_requests_whose_replies_are_not_read_stop_being_read(
         async with serve(messages_per_second_max=MANY) as site:
             with await _deaf_websocket(site) as deaf:
                 peer = await site.peer()
-                peer.answer = lambda _: peer.connection.send(b"x" * 20_000)
+                # All requests of one read are answered, up to 37,000 of them: as much as an error
+                # each, and they stay below the mark at which the peer would be cut.
+                peer.answer = lambda _: peer.connection.send(b"x" * 200)
                 loop = asyncio.get_running_loop()
                 batch = request_frame * (100 if len(request_frame) < 100 else 1_000)
                 with pytest.raises(TimeoutError):  # noqa: PT012 - any of them may get stuck
