@@ -22,7 +22,6 @@ from dataclasses import dataclass
 import msgspec
 
 from scheduler.config import Config, LimitSettings, ObservabilitySettings
-from scheduler.dispatch.services import distinct_classes
 from scheduler.ipc.boot import BootSpec, write_boot
 from scheduler.ipc.channel import Channel, make_pipes
 from scheduler.ipc.control import Link, make_control
@@ -40,6 +39,7 @@ from scheduler.protocol.records import (
     Submit,
     ToGateway,
 )
+from scheduler.selection.services import distinct_classes
 
 CAPACITY = 4
 IN_FLIGHT_MAX = 2_000

@@ -108,11 +108,10 @@ def check_config(path: Path | None) -> None:
     """
     import msgspec
 
-    from scheduler.config import SECRETS, load
+    from scheduler.config import load, without_secrets
 
-    for key, value in _flatten(msgspec.to_builtins(load(path))):
-        shown = "***" if value and key in SECRETS else value
-        click.echo(f"{key} = {msgspec.json.encode(shown).decode()}")
+    for key, value in _flatten(msgspec.to_builtins(without_secrets(load(path)))):
+        click.echo(f"{key} = {msgspec.json.encode(value).decode()}")
 
 
 def _flatten(table: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -15,7 +15,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -34,6 +34,8 @@ ALIASES = {"MODEL_HUB_URL": "model_hub.base_url"}
 SECRETS = frozenset({"server.admin_token"})
 """Keys whose values are never shown."""
 
+MASK = "***"
+
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -46,6 +48,9 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 class _Table(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A TOML table."""
+
+
+Table = TypeVar("Table", bound=_Table)
 
 
 def _help(text: str) -> Meta:
@@ -112,6 +117,10 @@ class LoadBalancerSettings(_Table, frozen=True):
         Literal["least_connections", "least_utilization"],
         _help("fewest jobs, or lowest share of jobs to capacity"),
     ] = "least_connections"
+    shadow_strategy: Annotated[
+        Literal["", "least_connections", "least_utilization"],
+        _help('also scores recorded decisions, to show how often it would differ; "" = none'),
+    ] = ""
     cpu_limit: Annotated[Percent, _help("nodes above it are skipped, percent")] = 90.0
     gpu_limit: Annotated[Percent, _help("nodes above it are skipped, percent")] = 90.0
     memory_limit: Annotated[Percent, _help("nodes above it are skipped, percent")] = 90.0
@@ -334,6 +343,23 @@ class Config(_Table, frozen=True):
     def snapshot_path(self) -> Path:
         """The snapshot file, with "" resolved."""
         return Path(self.stats.snapshot_path or self.runtime_path / "snapshot.json").absolute()
+
+
+def without_secrets(config: Config) -> Config:
+    """Return the settings with "***" for each secret that is set."""
+    for key in SECRETS:
+        config = _replace(config, key.split("."), MASK)
+    return config
+
+
+def _replace(table: Table, names: list[str], shown: str) -> Table:
+    name, *below = names
+    value = getattr(table, name)
+    if below:
+        value = _replace(value, below, shown)
+    elif value:
+        value = shown
+    return msgspec.structs.replace(table, **{name: value})
 
 
 def load(path: str | Path | None, environ: Mapping[str, str] | None = None) -> Config:

@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 
 import structlog
 from structlog.stdlib import ProcessorFormatter
@@ -43,6 +44,7 @@ _logger = structlog.get_logger(__name__)
 _processors: list[Processor] = []
 _repeats = Repeats()
 _limited = False
+_keep: Callable[[str, str], None] | None = None
 
 
 def configure_logging(
@@ -68,7 +70,7 @@ def configure_logging(
     )
     # Ahead of all others: what is dropped must cost little.
     first = [_LevelFilter(base, levels)] if levels else []
-    _processors[:] = [*first, _drop_repeats, *shared, renderer]
+    _processors[:] = [*first, _drop_repeats, _keep_event, *shared, renderer]
     _Logger.__bases__ = (structlog.make_filtering_bound_logger(min(base, *levels.values(), base)),)
     structlog.configure(
         processors=_processors,
@@ -88,6 +90,22 @@ def configure_logging(
     logging.basicConfig(handlers=[handler], level=max(base, logging.WARNING), force=True)
     atexit.unregister(flush_repeats)
     atexit.register(flush_repeats, at_end=True)
+
+
+def keep_events(keep: Callable[[str, str], None]) -> None:
+    """Also give each event that is logged from now on, but for debug lines, to `keep`.
+
+    It is called with the level and the event as one line of text.
+    """
+    global _keep  # noqa: PLW0603 - logging is one per process
+    _keep = keep
+
+
+def _keep_event(_: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    if _keep is not None and method != "debug":
+        known = " ".join(f"{key}={event[key]}" for key in event if key not in {"event", "exc_info"})
+        _keep(method, f"{event['event']} {known}".rstrip())
+    return event
 
 
 def flush_repeats(*, at_end: bool = False) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from scheduler.config import Config, LimitSettings
-from scheduler.dispatch.services import distinct_classes
 from scheduler.errors import ChannelClosed
 from scheduler.ipc.boot import BootSpec, ChildRole
 from scheduler.ipc.channel import Channel, make_pipes
@@ -18,6 +17,7 @@ from scheduler.ipc.control import Link, Message
 from scheduler.memory.arena import create_arena
 from scheduler.memory.layout import Dimensions
 from scheduler.memory.segment import Segment
+from scheduler.selection.services import distinct_classes
 from scheduler.supervisor.children import COMMANDS, Child
 
 DEADLINE_SECONDS = 30.0

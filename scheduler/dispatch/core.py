@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from scheduler.config import Config
+from scheduler.dispatch.audit import LoadAudit
 from scheduler.dispatch.counts import Counts
-from scheduler.dispatch.flow import JobFlow, Recorder
+from scheduler.dispatch.flow import JobFlow, Note
 from scheduler.dispatch.membership import Membership
 from scheduler.dispatch.nodes import Node, NodeTable
 from scheduler.dispatch.pairing import PairingDesk
@@ -23,6 +24,7 @@ from scheduler.protocol.ids import NO_NODE, gateway_of
 from scheduler.protocol.records import (
     Announce,
     AnnounceDone,
+    AttemptLost,
     CancelAttempt,
     CancelJob,
     ClaimPairing,
@@ -48,8 +50,8 @@ REFRESH_NS = 100_000_000
 Handler = Callable[[int, Any, int], None]
 
 
-def _ignore_ns(_: int) -> None:
-    """Stand in for a histogram that nobody reads."""
+def _forget(_kind: str, _text: str) -> None:
+    """Stand in for a flight recorder that nobody reads."""
 
 
 class Dispatcher:
@@ -61,10 +63,9 @@ class Dispatcher:
         tables: Tables,
         gateways: int,
         *,
-        record_queue_ns: Recorder = _ignore_ns,
-        record_attempt_ns: Recorder = _ignore_ns,
+        note: Note = _forget,
     ) -> None:
-        """`gateways` is their number; the recorders take latencies in ns."""
+        """`gateways` is their number; `note(kind, text)` keeps events for operators."""
         self.outbox: list[list[ToGateway]] = [[] for _ in range(gateways)]
         self.counts = Counts()
         services = ServiceIndex(config.scheduler, tables.service_ids)
@@ -78,8 +79,7 @@ class Dispatcher:
             placement,
             self.outbox,
             self.counts,
-            record_queue_ns,
-            record_attempt_ns,
+            note,
         )
         self._membership = Membership(
             config,
@@ -92,7 +92,9 @@ class Dispatcher:
             on_changed=self._flow.refit,
             on_free=self._flow.serve,
             on_lost=self._lose_node,
+            note=note,
         )
+        self._audit = LoadAudit(tables, self._table, placement, self.outbox, self.counts)
         self._pairing = PairingDesk(config.pairing)
         self._refresh_due_ns = 0
         self._recovery: Recovery | None = None
@@ -112,6 +114,7 @@ class Dispatcher:
             OfferPairing: self._offer_pairing,
             ClaimPairing: self._claim_pairing,
             DrainNode: self._membership.drain,
+            AttemptLost: self._flow.lose_attempt,
             Announce: self._flow.resubmit,
             AnnounceDone: self._announced,
         }
@@ -138,6 +141,7 @@ class Dispatcher:
             for node in self._membership.refresh(now_ns):
                 self._flow.forget_node(node)
             self._flow.refresh(now_ns)
+            self._audit.look()
             self._pairing.expire(now_ns)
 
     @property

@@ -11,23 +11,27 @@ A job is in exactly one place: it holds a slot (`_running` and its node's `jobs`
 
 from collections.abc import Callable
 
+import numpy as np
+
 from scheduler.config import Config
 from scheduler.dispatch.counts import Counts
-from scheduler.dispatch.exclusions import Excluded, look
+from scheduler.dispatch.decisions import DecisionLog
 from scheduler.dispatch.jobs import Cause, Job
 from scheduler.dispatch.nodes import NOBODY, Node, NodeTable
 from scheduler.dispatch.pending import Pending
 from scheduler.dispatch.placement import Placement, RequirementClass
-from scheduler.dispatch.services import ServiceIndex, words_of
+from scheduler.dispatch.services import ServiceIndex
 from scheduler.dispatch.settings import NS_PER_SECOND, Deadlines
 from scheduler.dispatch.storms import ModelMarks
 from scheduler.dispatch.tables import Tables
 from scheduler.protocol.codes import ErrorCode
+from scheduler.protocol.decisions import Outcome
 from scheduler.protocol.ids import NO_NODE, slot_of
 from scheduler.protocol.records import (
     TIMED_OUT,
     Announce,
     Assign,
+    AttemptLost,
     CancelAttempt,
     CancelJob,
     Deliver,
@@ -41,14 +45,15 @@ from scheduler.protocol.records import (
     Submit,
     ToGateway,
 )
+from scheduler.selection.capacity import retry_after_ms
+from scheduler.selection.exclusions import Excluded, look
+from scheduler.selection.services import words_of
 
 _EXPIRED_PER_TICK_MAX = 256
 """Bounds one turn when thousands of deadlines pass at once."""
 
 _HIDDEN_PER_REFRESH_MAX = 64
 """Failed-over jobs of a class that look for a node themselves, ten times a second."""
-
-_RETRY_AFTER_MS_MIN, _RETRY_AFTER_MS_MAX = 100, 5_000
 
 ELSEWHERE = frozenset(
     {
@@ -64,8 +69,8 @@ ELSEWHERE = frozenset(
 
 _PAIRED_NODE_GONE = Cause(ErrorCode.NODE_UNAVAILABLE, "the paired node is gone")
 
-Recorder = Callable[[int], None]
-"""Takes a latency in ns."""
+Note = Callable[[str, str], None]
+"""Keeps an event for operators: kind and text."""
 
 
 class JobFlow:
@@ -80,8 +85,7 @@ class JobFlow:
         placement: Placement,
         outbox: list[list[ToGateway]],
         counts: Counts,
-        record_queue_ns: Recorder,
-        record_attempt_ns: Recorder,
+        note: Note,
     ) -> None:
         self._tables = tables
         self._table = table
@@ -89,13 +93,13 @@ class JobFlow:
         self._placement = placement
         self._outbox = outbox
         self._counts = counts
-        self._record_queue_ns = record_queue_ns
-        self._record_attempt_ns = record_attempt_ns
+        self._note = note
         self._timeouts = config.scheduler.job_timeout
         self._balance = config.scheduler.load_balancer
         self._deadlines = Deadlines.of(config)
         self._marks = ModelMarks(config.scheduler.model_not_available, tables)
         self._pending = Pending(config.limits)
+        self._decisions = DecisionLog(tables, placement, counts, self._balance.shadow_strategy)
         self._class_of_requirement: dict[int, RequirementClass] = {}
         self._jobs: dict[int, Job] = {}
         # Attempts start in this order and all may take equally long: the first is the next due.
@@ -123,6 +127,7 @@ class JobFlow:
     def refresh(self, now_ns: int) -> None:
         """Lift marks whose time is over, and forget figures that are no longer true."""
         self._exclusions.clear()
+        self._decisions.refresh()
         for node in self._marks.expire(now_ns):
             self.refit(node, now_ns)
         for service_class in self._placement.classes:
@@ -136,13 +141,17 @@ class JobFlow:
                 self._ended_per_second = ended - self._ended_before_window
             self._ended_before_window = ended
             self._rate_window_ns = now_ns
+        for service_class in self._placement.classes:
+            index, members = service_class.index, service_class.members
+            self._tables.class_members[index] = members
+            self._tables.class_retry_after_ms[index] = self._retry_after_ms(members)
 
     def _start_hidden(self, job: Job, now_ns: int) -> None:
         """Start a job that a free node did not find behind too many that had failed on it."""
         node = self._choose_restricted(job)
         if node is not None:
             self._pending.remove(job)
-            self._start(job, node, now_ns)
+            self._start(job, node, now_ns, Outcome.SERVED)
 
     def update_gauges(self) -> None:
         """Bring the gauges among the counts and the tables up to date."""
@@ -204,22 +213,28 @@ class JobFlow:
             slot = self._placement.choose(job.service_class, excluded)
         return self._table.at(slot) if slot >= 0 else None
 
-    def _start(self, job: Job, node: Node, now_ns: int) -> None:
+    def _start(self, job: Job, node: Node, now_ns: int, outcome: Outcome = Outcome.PLACED) -> None:
         """Reserve a slot of `node` for `job` and send it there."""
         attempt = job.attempt = job.attempt + 1
+        if self._decisions.budget > 0:
+            self._decisions.placed(job, node, outcome, len(self._pending), now_ns)
+        else:
+            self._counts.decisions_unrecorded_total += 1
         node.turn = self._placement.next_turn()
         self._occupy(job, node, now_ns)
         self._counts.assigned_total += 1
-        if attempt == 1:
-            self._record_queue_ns(now_ns - job.submitted_ns)
-        else:
+        if attempt > 1:
             self._counts.failovers_total += 1
         payload = None
         if node.gateway != job.owner:
             payload = job.payload
             # Of each attempt: the owner must tell a new dispatcher which numbers are used up.
-            self._outbox[job.owner].append(Dispatched(job.key, attempt, node.ref))
-        self._outbox[node.gateway].append(Assign(job.key, attempt, node.ref, payload))
+            self._outbox[job.owner].append(
+                Dispatched(job.key, attempt, node.ref, job.submitted_ns, now_ns)
+            )
+        self._outbox[node.gateway].append(
+            Assign(job.key, attempt, node.ref, payload, job.submitted_ns, now_ns)
+        )
 
     def _occupy(self, job: Job, node: Node, now_ns: int) -> None:
         job.node = node
@@ -248,12 +263,13 @@ class JobFlow:
         node = self._release(job)
         del self._jobs[job.key]
         self._counts.completed_total += 1
-        self._record_attempt_ns(now_ns - job.started_ns)
-        self._outbox[job.owner].append(Deliver(job.key, job.attempt, record.payload))
+        self._outbox[job.owner].append(
+            Deliver(job.key, job.attempt, record.payload, record.received_ns)
+        )
         if self._pending:
             self.serve(node, now_ns)
 
-    def _holding(self, record: Result | Failure) -> Job | None:
+    def _holding(self, record: Result | Failure | AttemptLost) -> Job | None:
         """Return the job if the record's node and attempt hold it now."""
         job = self._jobs.get(record.job)
         if job is None or job.node is None or job.attempt != record.attempt:
@@ -266,8 +282,7 @@ class JobFlow:
         if missing:
             self._counts.model_not_available_total += 1
             known = self._services.known(record.service)
-            if known:
-                self._tables.service_missing_total[known.bit_length() - 1] += 1
+            self._marks.count(self._table.by_ref(record.node), known, record.reason)
         job = self._holding(record)
         if job is None:
             self._counts.stale_results_total += 1
@@ -280,6 +295,18 @@ class JobFlow:
             self._try_elsewhere(job, node, cause, now_ns)
         else:
             self._fail(job, cause)
+        self.serve(node, now_ns)
+
+    def lose_attempt(self, _: int, record: AttemptLost, now_ns: int) -> None:
+        """Free a slot that no node works for: what its gateway says when it is audited."""
+        job = self._holding(record)
+        if job is None:
+            return  # it ended meanwhile
+        node = self._release(job)
+        self._counts.audit_freed_total += 1
+        self._tables.nodes.audit_freed_total[node.slot] += 1
+        self._note("audit", f"{node.node_id} did not hold job {job.key:X}.{job.attempt}: freed")
+        self._run_again(job, "the attempt was lost inside the server", now_ns)
         self.serve(node, now_ns)
 
     def refit(self, node: Node, now_ns: int) -> None:
@@ -315,11 +342,15 @@ class JobFlow:
         """The node is gone: its jobs run elsewhere, or here again should it come back."""
         for job in list(node.jobs.values()):
             self._release(job)
-            job.cause = Cause(ErrorCode.NODE_UNAVAILABLE, "the node that ran the job is gone")
-            if job.attempt < self._timeouts.failover_max_attempts:
-                self.place(job, now_ns)
-            else:
-                self._fail(job, job.cause)
+            self._run_again(job, "the node that ran the job is gone", now_ns)
+
+    def _run_again(self, job: Job, why: str, now_ns: int) -> None:
+        """Give the job another attempt, on whatever node: none is to blame."""
+        job.cause = Cause(ErrorCode.NODE_UNAVAILABLE, why)
+        if job.attempt < self._timeouts.failover_max_attempts:
+            self.place(job, now_ns)
+        else:
+            self._fail(job, job.cause)
 
     def _fail(self, job: Job, cause: Cause, excluded: dict[str, int] | None = None) -> None:
         """End a job that holds no slot and waits in no backlog.
@@ -330,7 +361,8 @@ class JobFlow:
         del self._jobs[job.key]
         self._counts.failed_total += 1
         again = excluded is not None or cause.code == ErrorCode.SERVER_BUSY
-        retry_after_ms = self._retry_after_ms() if again else 0
+        members = job.service_class.members if job.paired == NO_NODE else 1
+        retry_after_ms = self._retry_after_ms(members) if again else 0
         self._outbox[job.owner].append(
             Failed(job.key, cause.code, cause.message, retry_after_ms, excluded or {}, cause.error)
         )
@@ -364,10 +396,19 @@ class JobFlow:
             self._fail(job, _PAIRED_NODE_GONE)
         elif self._pending.is_full_for(job):
             self._counts.refused_queue_full_total += 1
+            self._note_none(job, Outcome.REFUSED, now_ns)
             cause = Cause(ErrorCode.SERVER_BUSY, "too many jobs wait for a node")
             self._fail(job, cause)
         else:
+            self._note_none(job, Outcome.QUEUED, now_ns)
             self._pending.add(job, now_ns + self._deadlines.pending_ns)
+
+    def _note_none(self, job: Job, outcome: Outcome, now_ns: int) -> None:
+        if self._decisions.budget > 0:
+            excluded = self._why_none(job)
+            self._decisions.without_node(job, outcome, excluded, len(self._pending), now_ns)
+        else:
+            self._counts.decisions_unrecorded_total += 1
 
     def serve(self, node: Node, now_ns: int) -> None:
         """Give the node's free slots to jobs that wait, the longest waiting first."""
@@ -376,12 +417,12 @@ class JobFlow:
             if job is None:
                 return
             self._pending.remove(job)
-            self._start(job, node, now_ns)
+            self._start(job, node, now_ns, Outcome.SERVED)
 
-    def _retry_after_ms(self) -> int:
-        """Return when the queue should have room, from how fast jobs have ended lately."""
-        wait_ms = 1000 * len(self._pending) // max(1, self._ended_per_second)
-        return min(max(wait_ms, _RETRY_AFTER_MS_MIN), _RETRY_AFTER_MS_MAX)
+    def _retry_after_ms(self, members: int) -> int:
+        return retry_after_ms(
+            members=members, queued=len(self._pending), ended_per_second=self._ended_per_second
+        )
 
     # --- time ----------------------------------------------------------------------------
 
@@ -418,8 +459,14 @@ class JobFlow:
             )
             excluded = self._why_none(job)
             if cause.code == ErrorCode.NO_AVAILABLE_NODE:
-                excluded.count_into(self._tables)
+                self._count_excluded(excluded)
+            self._note_none(job, Outcome.EXPIRED, now_ns)
             self._fail(job, cause, excluded.reasons)
+
+    def _count_excluded(self, excluded: Excluded) -> None:
+        tables = self._tables
+        tables.excluded_total += excluded.counts
+        np.copyto(tables.excluded_sample, excluded.samples, where=excluded.samples != NO_NODE)
 
     def _why_none(self, job: Job) -> Excluded:
         """Look at the nodes per reason; remembered until the next refresh, for storms."""
@@ -427,7 +474,7 @@ class JobFlow:
         key = (mask, job.paired, job.excluded)
         if key not in self._exclusions:
             self._exclusions[key] = look(
-                self._tables, self._balance, words_of(mask), job.excluded, job.paired
+                self._tables.nodes, self._balance, words_of(mask), job.excluded, job.paired
             )
         return self._exclusions[key]
 

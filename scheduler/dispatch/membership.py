@@ -43,10 +43,12 @@ class Membership:
         on_changed: Callable[[Node, int], None],
         on_free: Callable[[Node, int], None],
         on_lost: Callable[[Node, int], None],
+        note: Callable[[str, str], None],
     ) -> None:
         """What follows for jobs, as callbacks of (node, now_ns).
 
         `on_changed`: its services did; `on_free`: it may have room; `on_lost`: its jobs are lost.
+        `note(kind, text)` keeps events for operators.
         """
         self._limits = config.scheduler.load_balancer
         self._deadlines = Deadlines.of(config)
@@ -57,6 +59,7 @@ class Membership:
         self._on_changed = on_changed
         self._on_free = on_free
         self._on_lost = on_lost
+        self._note = note
         self._columns = tables.nodes
         self._table = table
         self._placement.grow(self._table.high_water)
@@ -104,6 +107,7 @@ class Membership:
 
     def _refuse(self, gateway: int, record: RegisterNode, code: ErrorCode, text: str) -> None:
         self._counts.nodes_refused_total += 1
+        self._note("node", f"{record.node_id} refused: {code}")
         self._outbox[gateway].append(NodeRefused(record.conn, code, text))
 
     def is_connected(self, node_id: str) -> bool:
@@ -175,6 +179,7 @@ class Membership:
         self._move(node, status, now_ns)
 
     def _move(self, node: Node, status: Status, now_ns: int) -> None:
+        self._note("node", f"{node.node_id} {node.status.wire} to {status.wire}")
         self._table.set_status(node, status, now_ns)
         self._placement.refit(node)
         if status == Status.READY:
@@ -197,6 +202,7 @@ class Membership:
         gone = (status == Status.OFFLINE) & (since_ns < now_ns - deadlines.forget_ns)
         forgotten = [self._table.at(slot) for slot in gone.nonzero()[0].tolist()]
         for node in forgotten:
+            self._note("node", f"{node.node_id} forgotten")
             self._table.forget(node)
         reason = f"no heartbeat for {deadlines.heartbeat_ns // 10**9} s"
         lost = [self._table.at(slot) for slot in silent.nonzero()[0].tolist()]

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 from scheduler.dispatch.jobs import Job
 from scheduler.dispatch.placement import RequirementClass
-from scheduler.dispatch.services import words_of
 from scheduler.dispatch.tables import Tables
 from scheduler.memory.layout import NAME_BYTES_MAX
 from scheduler.protocol.ids import generation_of, node_ref, slot_of
 from scheduler.protocol.records import RegisterNode
 from scheduler.protocol.status import TRANSITIONS, Status
 from scheduler.protocol.text import cut_utf8
+from scheduler.selection.services import words_of
 
 NOBODY = -1
 """Gateway of a node that is not connected."""
@@ -137,6 +137,10 @@ class NodeTable:
         assert node is not None
         return node
 
+    def find(self, slot: int) -> Node | None:
+        """Return the node in a row, None where the row is free."""
+        return self._slots[slot]
+
     def by_ref(self, ref: int) -> Node | None:
         """Return the node that `ref` was given to, None where it has left the table."""
         node = self._slots[slot_of(ref)] if ref >= 0 else None
@@ -155,6 +159,9 @@ class NodeTable:
         node = Node(slot, node_ref(slot, generation), node_id)
         self._slots[slot] = node
         self._by_id[node_id] = node
+        columns = self._columns
+        columns.model_missing_total[slot] = columns.model_rate_limited_total[slot] = 0
+        columns.model_marked_total[slot] = columns.audit_freed_total[slot] = 0
         return node
 
     def _take_slot(self) -> int | None:

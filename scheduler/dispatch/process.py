@@ -20,8 +20,8 @@ from scheduler.ipc.boot import BootSpec, read_boot
 from scheduler.ipc.channel import Channel
 from scheduler.ipc.control import Control, Link, Ready, SetLogging
 from scheduler.ipc.runtime import Pulse, booting, enter_child, freeze_heap
-from scheduler.logs import configure_logging
-from scheduler.memory.histogram import Histogram
+from scheduler.logs import configure_logging, keep_events
+from scheduler.memory.flight import FlightRecorder
 from scheduler.memory.layout import DISPATCHER_ROW
 from scheduler.memory.segment import Segment
 from scheduler.protocol.records import DrainNode, ToDispatcher
@@ -47,17 +47,19 @@ class DispatcherProcess:
         self._control = control
         segment = Segment.attach(boot.segment_fd, writable=True)
         views = segment.views
+        self._flight = FlightRecorder(views, DISPATCHER_ROW)
+        keep_events(self._flight.note)
         self._counters = views.counters("dispatcher_counters", 0)
         self._pulse = Pulse(views, DISPATCHER_ROW, boot.config.observability.path_warn_ms)
         self._core = Dispatcher(
             boot.config,
             Tables(views.column, views.scores()),
             boot.dimensions.gateways,
-            record_queue_ns=Histogram(views, "dispatcher_latency", "queue_ns", 0).record,
-            record_attempt_ns=Histogram(views, "dispatcher_latency", "attempt_ns", 0).record,
+            note=self._note,
         )
         for name in NAMES:  # totals go on counting where an earlier dispatcher stopped
             setattr(self._core.counts, name, self._counters.get(name))
+        self._flight.note("start", f"dispatcher {boot.incarnation}")
         if boot.incarnation > 0:
             self._core.start_recovery(time.monotonic_ns())
         self._epoll = select.epoll()
@@ -66,6 +68,12 @@ class DispatcherProcess:
         self._gateway_of_fd: dict[int, int] = {}
         self._writing: set[int] = set()
         self._commands: Channel[DrainNode] | None = None
+
+    def _note(self, kind: str, text: str) -> None:
+        if kind == "audit":  # something went wrong that was put right: operators should see it
+            log.warning("load audit", found=text)
+        else:
+            self._flight.note(kind, text)
 
     def run(self) -> None:
         """Work until the supervisor closes the control socket."""
@@ -110,6 +118,7 @@ class DispatcherProcess:
         )
         self._gateway_of_fd[read_fd] = gateway
         self._epoll.register(read_fd, select.EPOLLIN)
+        self._flight.note("link", f"gateway {gateway} attached")
 
     def _read(self, gateway: int) -> None:
         try:
@@ -178,6 +187,9 @@ class DispatcherProcess:
     def _publish(self) -> None:
         self._core.counts.turns_total += 1
         self._core.update_gauges()
+        self._core.counts.link_queued_bytes = sum(
+            self._channels[gateway].queued_bytes for gateway in self._writing
+        )
         for name in NAMES:
             self._counters.set(name, getattr(self._core.counts, name))
 

@@ -1,20 +1,11 @@
-"""Services as bits: which service stands at which bit, and requirements as sets of bits."""
+"""Services as bits: which service stands at which bit of the node table's sets."""
 
 from collections.abc import Iterable
 
-import numpy as np
-
 from scheduler.config import SchedulerSettings
-from scheduler.dispatch.tables import Texts, Words
-from scheduler.memory.layout import SERVICE_WORDS, SERVICES_MAX
-from scheduler.protocol.requirements import (
-    FEATURES,
-    REQUIREMENTS_TOTAL,
-    STAGES,
-    required_services,
-)
-
-_WORD_MASK = (1 << 64) - 1
+from scheduler.memory.layout import SERVICES_MAX
+from scheduler.selection.columns import Texts
+from scheduler.selection.services import services_by_requirement
 
 
 class ServiceIndex:
@@ -32,7 +23,7 @@ class ServiceIndex:
             name.decode(): bit for bit, name in enumerate(names.tolist()) if name
         }
         self.masks: list[int] = [
-            self.mask(sorted(services)) for services in _services_by_requirement(settings)
+            self.mask(sorted(services)) for services in services_by_requirement(settings)
         ]
         """Service mask of each requirement."""
 
@@ -59,19 +50,3 @@ class ServiceIndex:
         """Return the bit mask of one service, 0 where it has no bit."""
         bit = self._bits.get(service)
         return 0 if bit is None else 1 << bit
-
-
-def distinct_classes(settings: SchedulerSettings) -> int:
-    """Return how many different sets of services jobs can ask for."""
-    return len(set(_services_by_requirement(settings)))
-
-
-def _services_by_requirement(settings: SchedulerSettings) -> list[frozenset[str]]:
-    stages = {stage: getattr(settings.core_services, f"{stage}_service_id") for stage in STAGES}
-    features = {feature: getattr(settings.feature_services, feature) for feature in FEATURES}
-    return [required_services(r, stages, features) for r in range(REQUIREMENTS_TOTAL)]
-
-
-def words_of(mask: int) -> Words:
-    """Return a service mask as uint64 words, shape (SERVICE_WORDS,), lowest bits first."""
-    return np.array([mask >> (64 * word) & _WORD_MASK for word in range(SERVICE_WORDS)], np.uint64)

@@ -6,13 +6,17 @@ from scheduler.config import ModelNotAvailableSettings
 from scheduler.dispatch.nodes import Node
 from scheduler.dispatch.settings import nanoseconds
 from scheduler.dispatch.tables import Tables
+from scheduler.protocol.missing import missing_reason_index
 
 
 class ModelMarks:
     """Marks with a time to live. A storm of reports from one node is cut to its rate limit."""
 
     def __init__(self, settings: ModelNotAvailableSettings, tables: Tables) -> None:
-        """What becomes of reports is counted by service in `tables`."""
+        """What becomes of reports is counted by service, node and reason in `tables`."""
+        self._nodes = tables.nodes
+        self._missing_total = tables.service_missing_total
+        self._by_reason_total = tables.missing_by_reason_total
         self._marked_total = tables.service_marked_total
         self._rate_limited_total = tables.service_rate_limited_total
         self._ttl_ns = nanoseconds(settings.unavailable_ttl_seconds)
@@ -23,6 +27,14 @@ class ModelMarks:
         """Per node reference and service bit."""
         self._expiries: deque[tuple[int, Node, int]] = deque()
         self._windows: dict[int, tuple[int, int]] = {}
+
+    def count(self, node: Node | None, mask: int, reason: str) -> None:
+        """Count a report; `mask` has the service that it names, 0 where that is unknown."""
+        self._by_reason_total[missing_reason_index(reason)] += 1
+        if mask:
+            self._missing_total[mask.bit_length() - 1] += 1
+        if node is not None:
+            self._nodes.model_missing_total[node.slot] += 1
 
     def report(self, node: Node, mask: int, now_ns: int) -> int:
         """Mark the services in `mask` on `node`; return how many marks were set or renewed.
@@ -41,8 +53,10 @@ class ModelMarks:
                 continue
             if not self._within_rate(node.ref, now_ns):
                 self._rate_limited_total[service] += 1
+                self._nodes.model_rate_limited_total[node.slot] += 1
                 continue
             self._marked_total[service] += 1
+            self._nodes.model_marked_total[node.slot] += 1
             marked_ns[bit] = now_ns
             self._expiries.append((now_ns + self._ttl_ns, node, bit))
             node.marked |= bit

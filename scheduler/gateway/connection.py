@@ -8,6 +8,7 @@ have deadlines, and pings must be answered.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -77,6 +78,8 @@ class ConnectionContext:
     factories: Mapping[str, Callable[["Connection"], Peer]]
     """Makers of peers, by the path of the handshake."""
     counters: Counters
+    count_refusal: Callable[[str], None]
+    """Counts what a connection refuses by itself, by code."""
     keepalive: Keepalive
     connections: set["Connection"]
     """All sockets now open, in whatever phase."""
@@ -101,6 +104,7 @@ class Connection(asyncio.Protocol):
         "awaited_pong",
         "keepalive_slot",
         "peer_address",
+        "read_ns",
     )
 
     _transport: asyncio.Transport
@@ -120,6 +124,8 @@ class Connection(asyncio.Protocol):
         self.keepalive_slot = -1
         self.peer_address = ""
         """The peer's host."""
+        self.read_ns = 0
+        """When the bytes that are being taken were read from the socket, monotonic."""
 
     # --- for the peer object -------------------------------------------------------------
 
@@ -194,6 +200,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
+        self.read_ns = time.monotonic_ns()
         self._context.counters.add("bytes_received_total", len(data))
         if self._phase is Phase.OPENING:
             data = self._open(data)
@@ -309,6 +316,7 @@ class Connection(asyncio.Protocol):
                 self.awaited_pong = -1
         else:
             self._context.counters.add("messages_rate_limited_total")
+            self._context.count_refusal(ErrorCode.RATE_LIMITED)
             if event.tell:
                 assert self._inbound is not None
                 allowed = self._inbound.messages_per_second_max
@@ -319,7 +327,8 @@ class Connection(asyncio.Protocol):
         """Send what the protocol object wants sent; follow it out of the open phase."""
         assert self._inbound is not None
         protocol = self._inbound.protocol
-        if isinstance(protocol.parser_exc, PayloadTooBig):
+        if isinstance(protocol.parser_exc, PayloadTooBig) and self._phase is Phase.OPEN:
+            self._context.count_refusal(ErrorCode.MESSAGE_TOO_LARGE)
             allowed = self._context.limits.message_bytes_max
             text = f"a message may have {allowed} bytes"
             self.send(error_message(ErrorCode.MESSAGE_TOO_LARGE, text))

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from scheduler.config import Config
 from scheduler.errors import PeerError
 from scheduler.gateway.code_counts import CodeCounts
-from scheduler.memory.histogram import Histogram
+from scheduler.gateway.stages import Stages
+from scheduler.memory.flight import FlightRecorder
+from scheduler.memory.layout import FIRST_GATEWAY_ROW
 from scheduler.memory.views import Counters, Views
 
 
@@ -22,14 +24,16 @@ class GatewayContext:
     loop: asyncio.AbstractEventLoop
     views: Views
     counters: Counters
-    dispatch_latency: Histogram
-    end_to_end_latency: Histogram
     draining: bool = False
     """Set once, at shutdown: no new sessions, nodes or jobs."""
     codes: CodeCounts = field(init=False)
+    stages: Stages = field(init=False)
+    flight: FlightRecorder = field(init=False)
 
     def __post_init__(self) -> None:
         self.codes = CodeCounts(self.views, self.index)
+        self.stages = Stages(self.views, self.index)
+        self.flight = FlightRecorder(self.views, FIRST_GATEWAY_ROW + self.index)
 
     def count_refusal(self, error: PeerError) -> None:
         """Count a message that is answered with `error`."""

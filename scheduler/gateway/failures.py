@@ -5,6 +5,7 @@ from msgspec import Struct
 
 from scheduler.gateway.messages import encode
 from scheduler.protocol.codes import ErrorCode
+from scheduler.protocol.missing import missing_reason
 from scheduler.protocol.node import JobResult, NodeFailure
 from scheduler.protocol.records import ERROR_BYTES_MAX, Failure
 from scheduler.protocol.text import cut_utf8
@@ -27,22 +28,31 @@ def failure_of(job: int, result: JobResult, node: int) -> Failure:
     body = encode(error)
     if len(body) > ERROR_BYTES_MAX:
         body = encode({"code": error.code, "message": cut_utf8(error.message, _TEXT_BYTES_MAX)})
-    return Failure(job, result.attempt_id, node, error.code, _missing_service(error), body)
+    missing = _missing(error)
+    return Failure(
+        job,
+        result.attempt_id,
+        node,
+        error.code,
+        missing.service_id or missing.model_id or "",
+        body,
+        missing_reason(missing.reason),
+    )
 
 
-class _MissingService(Struct):
+class _Missing(Struct):
     """What the details of a MODEL_NOT_AVAILABLE may name."""
 
     service_id: str | None = None
     model_id: str | None = None
+    reason: str | None = None
 
 
-def _missing_service(error: NodeFailure) -> str:
-    """Return the service that a MODEL_NOT_AVAILABLE names, "" where it names none."""
+def _missing(error: NodeFailure) -> _Missing:
+    """Return what a MODEL_NOT_AVAILABLE names."""
     if error.code != ErrorCode.MODEL_NOT_AVAILABLE or len(error.details) > ERROR_BYTES_MAX:
-        return ""
+        return _Missing()
     try:
-        details = msgspec.json.decode(error.details, type=_MissingService)
+        return msgspec.json.decode(error.details, type=_Missing)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return ""  # details are for people first: what doesn't name a service names none
-    return details.service_id or details.model_id or ""
+        return _Missing()  # details are for people first: what doesn't name a service names none

@@ -13,6 +13,7 @@ from scheduler.gateway.session_rows import SessionRows
 from scheduler.protocol.records import (
     AnnounceDone,
     Assign,
+    AuditNode,
     CancelAttempt,
     ClaimPairing,
     Discard,
@@ -52,6 +53,7 @@ class Gateway:
                 DrainRequested: self._drain_requested,
                 PairingOffered: self._pairing_offered,
                 PairingAnswer: self._pairing_answer,
+                AuditNode: self._audit_node,
             }
         )
 
@@ -91,6 +93,7 @@ class Gateway:
         return node
 
     def _note_node(self, node: NodePeer, ref: int, ref_before: int) -> None:
+        self._context.flight.note("node", f"{node.node_id} on socket {node.conn}")
         self._drop_ref(node, ref_before)
         self._nodes_by_ref[ref] = node
 
@@ -155,6 +158,11 @@ class Gateway:
         node = self._nodes_by_ref.get(record.node)
         if node is not None:
             node.pairing_offered(record)
+
+    def _audit_node(self, record: AuditNode) -> None:
+        node = self._nodes_by_ref.get(record.node)
+        if node is not None:
+            node.audit(record)
 
     def _pairing_answer(self, record: PairingAnswer) -> None:
         session = self._claims.pop(record.conn, None)

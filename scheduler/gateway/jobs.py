@@ -54,6 +54,7 @@ class Job:
         "accepted_ns",
         "attempt",
         "avoid",
+        "delivered_ns",
         "head",
         "key",
         "lease_key",
@@ -88,6 +89,8 @@ class Job:
         self.avoid = avoid
         self.lease_key: LeaseKey | None = None
         self.accepted_ns = 0
+        self.delivered_ns = 0
+        """When its result came here."""
         self.attempt = 0
         """The last attempt that this gateway was told of."""
         self.node = NO_NODE
@@ -187,19 +190,22 @@ class JobDesk:
         """Note that a job of this gateway went to a node of this gateway."""
         job = self._jobs.get(record.job)
         if job is not None:
-            self._went_to_node(job, record.attempt, record.node)
+            self._went_to_node(job, record)
 
     def _dispatched(self, record: Dispatched) -> None:
         job = self._jobs.get(record.job)
         if job is not None:
-            self._went_to_node(job, record.attempt, record.node)
+            self._went_to_node(job, record)
 
-    def _went_to_node(self, job: Job, attempt: int, node: int) -> None:
+    def _went_to_node(self, job: Job, record: Assign | Dispatched) -> None:
         first = job.attempt == 0
-        job.attempt = attempt
-        job.node = node
+        job.attempt = record.attempt
+        job.node = record.node
         if first:
-            self._context.dispatch_latency.record(self._context.now_ns - job.accepted_ns)
+            stages = self._context.stages
+            stages.submit.record(record.submitted_ns - job.accepted_ns)
+            stages.queue.record(record.reserved_ns - record.submitted_ns)
+            stages.dispatch.record(self._context.now_ns - job.accepted_ns)
             job.owner.job_dispatched(job)
 
     def partial(self, key: int, message: bytes) -> None:
@@ -221,7 +227,8 @@ class JobDesk:
             self._failed(Failed(job.key, ErrorCode.INTERNAL_ERROR, _RESULT_LOST, 0, {}, b""))
             return
         self._end(job, "jobs_completed_total")
-        self._context.end_to_end_latency.record(self._context.now_ns - job.accepted_ns)
+        job.delivered_ns = self._context.now_ns
+        self._context.stages.deliver.record(job.delivered_ns - record.received_ns)
         job.owner.job_completed(job, tail)
 
     def _collect(self, record: Deliver) -> ResultTail | None:

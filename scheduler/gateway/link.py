@@ -46,6 +46,11 @@ class DispatcherLink:
         """Whether the dispatcher is so far behind that new jobs must be refused."""
         return self._channel is not None and self._channel.queued_bytes > BUSY_BYTES
 
+    @property
+    def queued_bytes(self) -> int:
+        """What waits for the dispatcher to read it."""
+        return self._channel.queued_bytes if self._channel is not None else 0
+
     def attach(self, read_fd: int, write_fd: int) -> None:
         """Use new pipes, in place of those to an earlier dispatcher."""
         self.close()

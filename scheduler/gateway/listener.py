@@ -46,7 +46,9 @@ class Listener:
         routes: Iterable[Route],
         responders: Mapping[str, Responder],
         counters: Counters,
+        count_refusal: Callable[[str], None],
     ) -> None:
+        """`count_refusal` is given the code of what a connection refuses by itself."""
         limits = settings.limits
         factories = {route.path: route.factory for route in routes}
         self._responders = dict(responders)
@@ -57,6 +59,7 @@ class Listener:
             Entrance(factories.keys(), self._responders, settings.allowed_origins),
             factories,
             counters,
+            count_refusal,
             Keepalive(loop, limits.ping_interval_seconds, limits.ping_timeout_seconds),
             set(),
         )

@@ -59,6 +59,8 @@ from scheduler.protocol.records import (
     PARTIAL_BYTES_MAX,
     TIMED_OUT,
     Assign,
+    AttemptLost,
+    AuditNode,
     CancelAttempt,
     DrainRequested,
     NodeAccepted,
@@ -112,7 +114,7 @@ class NodePeer:
         self._tell_accepted = on_accepted
         self._tell_closed = on_closed
         self._register: NodeRegister | None = None
-        self._node_id = ""
+        self.node_id = ""
         self._status = Status.REGISTERING
         self._health = HealthMonitor(context.config.scheduler.node_health)
         self._services: list[InstalledService] = []
@@ -157,7 +159,7 @@ class NodePeer:
             self._before_membership(message)
             return
         node_id = getattr(message, "node_id", None)
-        if node_id is not None and node_id != self._node_id and type(message) is not NodeRegister:
+        if node_id is not None and node_id != self.node_id and type(message) is not NodeRegister:
             raise PeerError(
                 ErrorCode.INVALID_MESSAGE,
                 "node_id is not this connection's; use the one of node_register_ack",
@@ -181,7 +183,7 @@ class NodePeer:
             raise PeerError(ErrorCode.SERVER_SHUTDOWN, SHUTTING_DOWN)
         check_registration(message, require_gpu=self._context.config.scheduler.require_gpu)
         self._register = message
-        self._node_id = message.node_id or f"node-{secrets.token_hex(6).upper()}"
+        self.node_id = message.node_id or f"node-{secrets.token_hex(6).upper()}"
         self._services = message.installed_services or []
         self._state = message.capability_state
         self._link.send(self._registration())
@@ -191,7 +193,7 @@ class NodePeer:
         return registration(
             self._register,
             self.conn,
-            self._node_id,
+            self.node_id,
             self._context.config.scheduler.max_concurrent_jobs_per_node,
             installed=self._installed(),
             ready=sorted(ready_services(self._installed(), self._state)),
@@ -220,10 +222,11 @@ class NodePeer:
         self._row_ref = record.node
         if self.ref != before:
             self._usage.start(record.node, self._context.now_ns)
+            self._show_held()
         if before != NO_NODE:  # a new dispatcher took it over; the node need not know
             return
         self._connection.mark_identified(self._context.config.limits.node_messages_per_second_max)
-        ack = NodeRegisterAck(self._node_id, "node registered", Status.REGISTERING.wire)
+        ack = NodeRegisterAck(self.node_id, "node registered", Status.REGISTERING.wire)
         self._connection.send(encode(ack))
         early, self._early = self._early, []
         for message in early:
@@ -282,7 +285,7 @@ class NodePeer:
         self._status = Status(record.status)
         self._health.status_changed(self._status)
         status = NodeStatus(
-            self._node_id,
+            self.node_id,
             self._status.wire,
             self._context.now_ms // 1000,
             reason=record.reason or UNSET,
@@ -301,7 +304,7 @@ class NodePeer:
     def _node_error(self, message: NodeError) -> None:
         self._context.counters.add("node_errors_total")
         text = message.message[:_LOGGED_CHARS_MAX]
-        log.warning("node error", node_id=self._node_id, code=message.code, text=text)
+        log.warning("node error", node_id=self.node_id, code=message.code, text=text)
 
     # --- jobs ----------------------------------------------------------------------------
 
@@ -313,30 +316,57 @@ class NodePeer:
                 own_failure(record.job, record.attempt, self.ref, ErrorCode.INTERNAL_ERROR, text)
             )
             return
-        self._attempts.start(record.job, record.attempt)
+        now_ns = self._context.now_ns
+        self._attempts.start(record.job, record.attempt, now_ns)
+        self._show_held()
+        self._context.stages.assign.record(now_ns - record.reserved_ns)
         self._connection.send_parts(with_attempt(head, record.attempt))
 
     def cancel(self, record: CancelAttempt) -> None:
         """Tell the node to stop, if it still works on that attempt."""
         if not self._attempts.end(record.job, record.attempt):
             return
+        self._show_held()
         timeouts = self._context.config.scheduler.job_timeout
         if record.reason == TIMED_OUT and not timeouts.send_cancel:
             return
-        wire_id = wire_job_id(self._context.epoch, record.job)
-        self._connection.send(encode(JobCancel(wire_id, reason=record.reason)))
+        self._send_cancel(record.job, record.reason)
+
+    def _send_cancel(self, job: int, reason: str) -> None:
+        wire_id = wire_job_id(self._context.epoch, job)
+        self._connection.send(encode(JobCancel(wire_id, reason=reason)))
+
+    def audit(self, record: AuditNode) -> None:
+        """Say which of the attempts don't run here, and end those that aren't asked about."""
+        expected = {(held.job, held.attempt) for held in record.attempts}
+        for job, attempt in expected:
+            if not self._attempts.holds(job, attempt):
+                # Its result may be on its way: that comes first, and then this is ignored.
+                self._link.send(AttemptLost(job, attempt, self.ref))
+        for held in [*self._attempts]:
+            if (held.job, held.attempt) not in expected:
+                self._attempts.end(held.job, held.attempt)
+                self._context.counters.add("attempts_dropped_total")
+                self._send_cancel(held.job, "superseded")
+        self._show_held()
+
+    def _show_held(self) -> None:
+        if self.ref != NO_NODE:
+            self._usage.hold(self.ref, len(self._attempts))
 
     def _job_result(self, message: JobResult) -> None:
-        job = self._attempts.take_result(message.job_id, message.attempt_id)
+        read_ns = self._connection.read_ns
+        job = self._attempts.take_result(message.job_id, message.attempt_id, read_ns)
         if job is None:
             return
+        self._show_held()
         if not message.success:
             self._link.send(failure_of(job, message, self.ref))
             return
         attempt = message.attempt_id
         try:
             tail = build_result_tail(message)
-            record = self._results.keep(job, attempt, self.ref, tail, self._context.now_ns)
+            record = self._results.keep(job, attempt, self.ref, tail, read_ns)
         except PeerError as error:
             text = f"the node's result can't be passed on: {error.message}"
             self._link.send(own_failure(job, attempt, self.ref, ErrorCode.INTERNAL_ERROR, text))
@@ -348,7 +378,7 @@ class NodePeer:
         self._link.send(record)
 
     def _partial(self, message: NodeAsrPartial) -> None:
-        job = self._attempts.find(message.job_id)
+        job = self._attempts.take_partial(message.job_id, self._connection.read_ns)
         if job is None:
             return  # late: the attempt was cancelled, or has ended
         body = encode(PartialBody(message.text, message.is_final))

@@ -16,6 +16,7 @@ class NodeUsage:
     def __init__(self, views: Views) -> None:
         self._ref = views.cells("nodes", "usage_ref")
         self._heartbeat_ns = views.cells("nodes", "heartbeat_ns")
+        self._held = views.cells("nodes", "held")
         self._external_jobs = views.cells("nodes", "external_jobs")
         self._cpu = views.column("nodes", "cpu_percent")
         self._gpu = views.column("nodes", "gpu_percent")
@@ -26,9 +27,13 @@ class NodeUsage:
         """Begin a row with no load, before the node's first heartbeat."""
         slot = slot_of(ref)
         self._cpu[slot] = self._gpu[slot] = self._gpu_memory[slot] = self._memory[slot] = 0
-        self._external_jobs[slot] = 0
+        self._external_jobs[slot] = self._held[slot] = 0
         self._heartbeat_ns[slot] = now_ns
         self._ref[slot] = ref
+
+    def hold(self, ref: int, attempts: int) -> None:
+        """Write how many attempts the node works on."""
+        self._held[slot_of(ref)] = attempts
 
     def write(self, ref: int, usage: ResourceUsage, in_flight: int, now_ns: int) -> None:
         """Write a heartbeat's figures; `in_flight` are our own jobs on the node at this moment."""

@@ -21,9 +21,9 @@ from scheduler.gateway.public_stats import PublicStats
 from scheduler.ipc.boot import BootSpec, read_boot
 from scheduler.ipc.control import Control, Drain, Drained, Link, Ready, SetLogging
 from scheduler.ipc.runtime import BEAT_INTERVAL_MS, Pulse, booting, enter_child, freeze_heap
-from scheduler.logs import configure_logging
+from scheduler.logs import configure_logging, keep_events
 from scheduler.memory.arena import Arena, ArenaReader
-from scheduler.memory.histogram import Histogram
+from scheduler.memory.layout import GATEWAY_COUNTERS
 from scheduler.memory.rings import ReleaseRings
 from scheduler.memory.segment import Segment
 from scheduler.memory.views import Counters, Views
@@ -40,7 +40,7 @@ _DRAIN_POLL_SECONDS = 0.02
 _GOODBYE_SECONDS = 1.0
 """For the closing handshakes of nodes at the very end."""
 
-_GAUGES = ("connections", "sessions", "nodes", "jobs_live", "arena_used_bytes", "payload_bytes")
+_GAUGES = tuple(column.name for column in GATEWAY_COUNTERS.columns if column.unit != "total")
 
 
 class GatewayProcess:
@@ -62,9 +62,10 @@ class GatewayProcess:
             loop=loop,
             views=views,
             counters=counters,
-            dispatch_latency=Histogram(views, "gateway_latency", "dispatch_ns", boot.index),
-            end_to_end_latency=Histogram(views, "gateway_latency", "end_to_end_ns", boot.index),
         )
+        self._flight = self._context.flight
+        keep_events(self._flight.note)
+        self._flight.note("start", f"{boot.child}, start {boot.incarnation}")
         self._pulse = Pulse(views, boot.child.row, boot.config.observability.path_warn_ms)
         self._link = DispatcherLink(loop, self._wait_for_link)
         self._link_timer: asyncio.TimerHandle | None = None
@@ -78,6 +79,7 @@ class GatewayProcess:
             ],
             responders=_responders(boot.config),
             counters=counters,
+            count_refusal=self._context.codes.add_refused,
         )
         self._servers: list[asyncio.Server] = []
         self._ended = asyncio.Event()
@@ -127,10 +129,12 @@ class GatewayProcess:
         if self._link_timer is not None:
             self._link_timer.cancel()
             self._link_timer = None
+        self._flight.note("link", "dispatcher attached")
         self._link.attach(read_fd, write_fd)
         self._gateway.announce()
 
     def _wait_for_link(self) -> None:
+        self._flight.note("link", "waiting for a dispatcher")
         if self._link_timer is None:
             self._link_timer = self._loop.call_later(LINK_WAIT_SECONDS, self._give_up)
 
@@ -139,6 +143,7 @@ class GatewayProcess:
         os._exit(1)
 
     async def _drain(self, deadline_seconds: float) -> None:
+        self._flight.note("drain", f"within {deadline_seconds:g} s")
         self._stop_accepting()
         self._gateway.drain()
         await self._wait_until(lambda: not self._gateway.has_sessions, deadline_seconds)
@@ -156,6 +161,7 @@ class GatewayProcess:
 
     def _beat(self) -> None:
         self._pulse.beat(self._context.now_ns)
+        self._context.counters.set("link_queued_bytes", self._link.queued_bytes)
         self._loop.call_later(BEAT_INTERVAL_MS / 1000, self._beat)
 
     def _sweep(self) -> None:

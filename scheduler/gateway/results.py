@@ -40,17 +40,20 @@ class ResultShelf:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def keep(self, job: int, attempt: int, node: int, tail: ResultTail, now_ns: int) -> Result:
-        """Keep a result; return the record that tells of it. Raises ArenaFull."""
+    def keep(self, job: int, attempt: int, node: int, tail: ResultTail, read_ns: int) -> Result:
+        """Keep a result that was read at `read_ns`; return the record that tells of it.
+
+        Raises ArenaFull.
+        """
         key = (job, attempt)
         if gateway_of(job) == self._gateway:
             self._payloads.hold(len(tail.body))
-            self._kept[key] = _Kept(node, now_ns, tail, None)
-            return Result(job, attempt, node)
+            self._kept[key] = _Kept(node, read_ns, tail, None)
+            return Result(job, attempt, node, None, read_ns)
         ref = self._payloads.put(*tail.encode())
-        self._kept[key] = _Kept(node, now_ns, None, ref)
+        self._kept[key] = _Kept(node, read_ns, None, ref)
         self._by_block[ref.block] = key
-        return Result(job, attempt, node, ref)
+        return Result(job, attempt, node, ref, read_ns)
 
     def take(self, job: int, attempt: int) -> ResultTail | None:
         """Hand out the result of a job of this gateway."""

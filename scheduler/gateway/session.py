@@ -218,6 +218,7 @@ class SessionPeer:
                 trace_id,
                 message,
                 self._utterances.key_of(message, trace_id),
+                self._connection.read_ns,
             )
         )
 
@@ -283,6 +284,7 @@ class SessionPeer:
                 self._identity.trace_id,
                 init,
                 None,  # the server numbers these itself: none can be a repeat
+                self._connection.read_ns if cut.reason == "final" else None,
             )
         )
 

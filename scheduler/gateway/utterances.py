@@ -61,6 +61,15 @@ class Speech(NamedTuple):
     given: Utterance | SessionInit
     """Where the optional fields come from first; the session's own fill the rest."""
     lease_key: LeaseKey | None
+    read_ns: int | None
+    """When the last of it was read from the socket; None where a pause ended it."""
+
+
+class Completed(NamedTuple):
+    """A job that ended with a result, and what the session is to be sent of it."""
+
+    job: Job
+    messages: list[Parts]
 
 
 class SessionIdentity(NamedTuple):
@@ -89,7 +98,7 @@ class Utterances:
         self._log = JobLog(context, identity.session_id)
         self._jobs: dict[int, Job] = {}
         self._jobs_max = context.config.limits.jobs_per_session_max
-        self._orderer: Orderer[Parts] = Orderer()
+        self._orderer: Orderer[Completed] = Orderer()
         binding = context.config.scheduler.task_binding
         self._leases = Leases(round(binding.lease_seconds * 1e9), _LEASES_MAX)
         self._spread_ns = round(binding.spread_window_seconds * 1e9)
@@ -165,6 +174,8 @@ class Utterances:
 
     def _accept(self, job: Job, speech: Speech) -> None:
         self._desk.accept(job, self._head(job, speech))
+        if speech.read_ns is not None:
+            self._context.stages.receive.record(job.accepted_ns - speech.read_ns)
         if speech.lease_key is not None:
             self._leases.add(speech.lease_key, job.key, job.accepted_ns)
             job.lease_key = speech.lease_key
@@ -236,7 +247,7 @@ class Utterances:
             self._identity.session_id, job.utterance_index, job.wire_id, job.trace_id
         )
         messages.append((head, tail.body))
-        self._finish(job, messages)
+        self._finish(job, [Completed(job, messages)])
 
     def job_failed(self, job: Job, failed: Failed) -> None:
         """Tell the session why, and let go what the utterance held back."""
@@ -246,14 +257,21 @@ class Utterances:
         self._send((_error(job, failed),))
         self._finish(job, None, failed.code)
 
-    def _finish(self, job: Job, messages: list[Parts] | None, error_code: str = "") -> None:
+    def _finish(self, job: Job, result: list[Completed] | None, error_code: str = "") -> None:
         del self._jobs[job.key]
         if job.lease_key is not None:
             self._end_lease(job.lease_key, error_code)
-        for message in self._orderer.close(job.key, messages):
-            self._send(message)
+        for completed in self._orderer.close(job.key, result):
+            self._release(completed)
         if self._on_idle is not None and not self._jobs:
             self._on_idle()
+
+    def _release(self, completed: Completed) -> None:
+        stages, now_ns = self._context.stages, self._context.now_ns
+        stages.order.record(now_ns - completed.job.delivered_ns)
+        stages.end_to_end.record(now_ns - completed.job.accepted_ns)
+        for message in completed.messages:
+            self._send(message)
 
     def _end_lease(self, key: LeaseKey, error_code: str) -> None:
         if error_code == ErrorCode.SERVER_BUSY:

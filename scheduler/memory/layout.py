@@ -10,7 +10,9 @@
     │ sessions            │ sessions_per_gateway rows for each gateway
     │ *_counters          │ one row per process, a row's columns together
     │ *_latency           │ log-bucket histograms, one row per process
+    │ decisions           │ a ring of the dispatcher's last looks for a node
     │ processes           │ supervisor, dispatcher, stats, then the gateways
+    │ flight              │ a ring of the last control events for each process
     │ release_rings       │ gateways x gateways: payload blocks to be freed by their owner
     └─────────────────────┘
 
@@ -30,14 +32,18 @@ from msgspec import Struct
 
 from scheduler.protocol.codes import CODE_LABELS
 from scheduler.protocol.exclusions import Exclusion
+from scheduler.protocol.missing import MISSING_REASONS
 from scheduler.protocol.requirements import SERVICE_ID_BYTES_MAX
 
 Role = Literal["supervisor", "gateway", "dispatcher", "stats", "each"]
 """`each`: the process that the row stands for."""
 
+# fmt: off
 Rows = Literal[
-    "one", "nodes", "scores", "classes", "services", "sessions", "gateways", "processes", "rings"
+    "one", "nodes", "scores", "classes", "services", "sessions", "gateways", "processes", "rings",
+    "decisions", "flight",
 ]
+# fmt: on
 
 MAGIC = int.from_bytes(b"LINGUA01", "little")
 ALIGNMENT_BYTES = 128
@@ -50,6 +56,12 @@ NAME_BYTES_MAX = 64
 LANGUAGE_BYTES_MAX = 16
 RING_ENTRIES = 1024
 HISTOGRAM_BUCKETS = 240
+DECISIONS_MAX = 16_384
+FLIGHT_ENTRIES = 512
+"""Control events kept for each process: minutes of them, but for storms."""
+
+FLIGHT_KIND_BYTES_MAX = 24
+FLIGHT_TEXT_BYTES_MAX = 208
 
 SUPERVISOR_ROW, DISPATCHER_ROW, STATS_ROW, FIRST_GATEWAY_ROW = range(4)
 """Rows of the `processes` block."""
@@ -86,6 +98,11 @@ class Dimensions(Struct, frozen=True):
     sessions_per_gateway: int
     classes: int
 
+    @property
+    def processes(self) -> int:
+        """The number of processes."""
+        return FIRST_GATEWAY_ROW + self.gateways
+
     def rows(self, kind: Rows) -> int:
         """Return the number of rows of a block of that kind."""
         return {
@@ -96,8 +113,10 @@ class Dimensions(Struct, frozen=True):
             "services": SERVICES_MAX,
             "sessions": self.gateways * self.sessions_per_gateway,
             "gateways": self.gateways,
-            "processes": FIRST_GATEWAY_ROW + self.gateways,
+            "processes": self.processes,
             "rings": self.gateways * self.gateways,
+            "decisions": DECISIONS_MAX,
+            "flight": self.processes * FLIGHT_ENTRIES,
         }[kind]
 
 
@@ -159,6 +178,10 @@ NODES = Block(
         Column("marked", "u8", "bits", "dispatcher", "services marked unavailable", SERVICE_WORDS),
         Column("node_id", f"S{NODE_ID_BYTES_MAX}", "", "dispatcher", "id on the wire"),
         Column("name", f"S{NAME_BYTES_MAX}", "", "dispatcher", "name for people"),
+        _total("model_missing", "dispatcher", "MODEL_NOT_AVAILABLE that the node answered"),
+        _total("model_rate_limited", "dispatcher", "marks not set, for the node had too many"),
+        _total("model_marked", "dispatcher", "marks set on its services, renewed ones too"),
+        _total("audit_freed", "dispatcher", "slots freed, for its gateway held no such attempt"),
         Column("usage_ref", "i8", "", "gateway", "node the usage figures stand for"),
         Column("heartbeat_ns", "i8", "ns monotonic", "gateway", "last heartbeat"),
         Column("cpu_percent", "f8", "percent", "gateway", "as reported"),
@@ -166,6 +189,7 @@ NODES = Block(
         Column("gpu_memory_percent", "f8", "percent", "gateway", "as reported, 0 where left out"),
         Column("memory_percent", "f8", "percent", "gateway", "as reported"),
         Column("external_jobs", "i8", "jobs", "gateway", "the node's own work beside ours"),
+        Column("held", "i8", "jobs", "gateway", "attempts that were sent to the node and run"),
     ),
 )
 
@@ -184,6 +208,8 @@ CLASSES = Block(
         Column("active", "i8", "bool", "dispatcher", "the row of scores is kept up to date"),
         Column("services", "u8", "bits", "dispatcher", "services required", SERVICE_WORDS),
         Column("queued", "i8", "jobs", "dispatcher", "jobs waiting for a node"),
+        Column("members", "i8", "nodes", "dispatcher", "nodes that serve it, busy or not"),
+        Column("retry_after_ms", "i8", "ms", "dispatcher", "what a job refused now would be told"),
     ),
 )
 
@@ -255,6 +281,8 @@ GATEWAY_COUNTERS = Block(
         _total("arena_full", "gateway", "payloads refused for want of arena room"),
         _gauge("arena_used_bytes", "bytes", "gateway", "arena in use"),
         _gauge("payload_bytes", "bytes", "gateway", "payloads held in the process"),
+        _gauge("link_queued_bytes", "bytes", "gateway", "records that wait for the dispatcher"),
+        _total("attempts_dropped", "gateway", "attempts the dispatcher knew nothing of; audit"),
     ),
     by_row=True,
 )
@@ -266,6 +294,7 @@ DISPATCHER_COUNTERS = Block(
     (
         _gauge("in_flight", "jobs", "dispatcher", "slots taken over all nodes"),
         _gauge("queued", "jobs", "dispatcher", "jobs waiting for a node"),
+        _gauge("link_queued_bytes", "bytes", "dispatcher", "records that wait for gateways"),
         _gauge("oldest_queued_ns", "ns monotonic", "dispatcher", "submission of the oldest, or 0"),
         _total("submitted", "dispatcher", "jobs submitted"),
         _total("assigned", "dispatcher", "attempts sent to nodes"),
@@ -284,6 +313,13 @@ DISPATCHER_COUNTERS = Block(
         _total("pairings_refused", "dispatcher", "wrong, expired or rate-limited codes"),
         _total("nodes_registered", "dispatcher", "registrations accepted"),
         _total("nodes_refused", "dispatcher", "registrations refused"),
+        _total("decisions_recorded", "dispatcher", "decisions in the ring, overwritten ones too"),
+        _total("decisions_unrecorded", "dispatcher", "decisions over what may be recorded"),
+        _total("shadow_compared", "dispatcher", "decisions scored by shadow_strategy too"),
+        _total("shadow_differed", "dispatcher", "of those, it would have chosen another node"),
+        _total("audits", "dispatcher", "nodes whose gateway was asked which attempts they hold"),
+        _total("audit_freed", "dispatcher", "slots freed, for no node held the attempt"),
+        _total("audit_rescored", "dispatcher", "rows whose count or score was wrong, and righted"),
         _total("records", "dispatcher", "records received from gateways"),
         _total("turns", "dispatcher", "loop turns"),
     ),
@@ -293,21 +329,18 @@ DISPATCHER_COUNTERS = Block(
 GATEWAY_LATENCY = Block(
     "gateway_latency",
     "gateways",
-    "Latency histograms of jobs, recorded by the gateway that accepted them.",
+    "Latency histograms. First the stages of a job in their order, then what they add up to.",
     (
+        _histogram("receive", "gateway", "last bytes read from the socket to accepted"),
+        _histogram("submit", "gateway", "accepted to taken in by the dispatcher"),
+        _histogram("queue", "gateway", "taken in by the dispatcher to a slot reserved for it"),
+        _histogram("assign", "gateway", "slot reserved to job_assign given to the node's socket"),
+        _histogram("first_partial", "gateway", "job_assign to the first asr_partial, if any"),
+        _histogram("node", "gateway", "job_assign to job_result"),
+        _histogram("deliver", "gateway", "job_result to its arrival at the session's gateway"),
+        _histogram("order", "gateway", "arrival to release, once no earlier utterance is open"),
         _histogram("dispatch", "gateway", "accepted to DISPATCHED"),
         _histogram("end_to_end", "gateway", "accepted to translation_result"),
-    ),
-    by_row=True,
-)
-
-DISPATCHER_LATENCY = Block(
-    "dispatcher_latency",
-    "one",
-    "Latency histograms of the dispatcher.",
-    (
-        _histogram("queue", "dispatcher", "submission to first assignment"),
-        _histogram("attempt", "dispatcher", "assignment to result"),
     ),
     by_row=True,
 )
@@ -332,6 +365,44 @@ EXCLUSIONS = Block(
         Column("sample_ref", "i8", "", "dispatcher", "one of them, the latest", len(Exclusion)),
     ),
     by_row=True,
+)
+
+STORMS = Block(
+    "storms",
+    "one",
+    "MODEL_NOT_AVAILABLE by the reason that nodes give, as protocol.missing.MISSING_REASONS.",
+    (_totals("model_missing_by_reason", "dispatcher", "received", MISSING_REASONS),),
+    by_row=True,
+)
+
+DECISIONS = Block(
+    "decisions",
+    "decisions",
+    "A ring: decision number n stands in row n % DECISIONS_MAX. Nodes are references, -1: none.",
+    (
+        Column("sequence", "i8", "", "dispatcher", "n + 1, written last; 0 while being written"),
+        Column("time_ns", "i8", "ns monotonic", "dispatcher", "of the decision"),
+        Column("job", "i8", "", "dispatcher", "scheduler/protocol/ids.py"),
+        Column("attempt", "i8", "", "dispatcher", "0 where no node was found for the first"),
+        Column("outcome", "i8", "", "dispatcher", "scheduler.protocol.decisions.Outcome"),
+        Column("class_index", "i8", "", "dispatcher", "row of `classes`"),
+        Column("paired", "i8", "", "dispatcher", "the only node allowed"),
+        Column("node", "i8", "", "dispatcher", "the one chosen"),
+        Column("load", "i8", "", "dispatcher", "its load by the strategy, before this job"),
+        Column("runner_up", "i8", "", "dispatcher", "the next best"),
+        Column("runner_up_load", "i8", "", "dispatcher", "its load"),
+        Column("shadow", "i8", "", "dispatcher", "what shadow_strategy would choose, if it is set"),
+        Column("eligible", "i8", "nodes", "dispatcher", "that could take a job of the class"),
+        Column("queued", "i8", "jobs", "dispatcher", "waiting for a node at that moment"),
+        Column(
+            "excluded",
+            "i8",
+            "nodes",
+            "dispatcher",
+            "by reason, where none was found",
+            len(Exclusion),
+        ),
+    ),
 )
 
 PROCESSES = Block(
@@ -359,6 +430,19 @@ PULSES = Block(
     by_row=True,
 )
 
+FLIGHT = Block(
+    "flight",
+    "flight",
+    "FLIGHT_ENTRIES rows for each process, a ring: event n of a process in its row n % that.",
+    (
+        Column("sequence", "i8", "", "each", "n + 1, written last; 0 while being written"),
+        Column("time_ns", "i8", "ns monotonic", "each", "of the event"),
+        Column("kind", f"S{FLIGHT_KIND_BYTES_MAX}", "", "each", "what it is about"),
+        Column("text", f"S{FLIGHT_TEXT_BYTES_MAX}", "", "each", "for people, cut where it is long"),
+    ),
+    by_row=True,
+)
+
 RELEASE_RINGS = Block(
     "release_rings",
     "rings",
@@ -381,11 +465,13 @@ BLOCKS = (
     GATEWAY_COUNTERS,
     DISPATCHER_COUNTERS,
     GATEWAY_LATENCY,
-    DISPATCHER_LATENCY,
     GATEWAY_CODES,
     EXCLUSIONS,
+    STORMS,
+    DECISIONS,
     PROCESSES,
     PULSES,
+    FLIGHT,
     RELEASE_RINGS,
 )
 

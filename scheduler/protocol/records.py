@@ -47,18 +47,20 @@ class Submit(Struct, array_like=True, tag=1):
 
 
 class Result(Struct, array_like=True, tag=2):
-    """A node finished an attempt with success."""
+    """A node finished an attempt with success; its gateway read that at `received_ns`."""
 
     job: int
     attempt: int
     node: int
     payload: ArenaRef | None = None
+    received_ns: int = 0
 
 
 class Failure(Struct, array_like=True, tag=3):
     """A node failed an attempt. `service` is the one it lacks, "" where it named none.
 
-    `error` is the node's own error object as JSON, at most ERROR_BYTES_MAX bytes.
+    `error` is the node's own error object as JSON, at most ERROR_BYTES_MAX bytes. `reason` is why
+    it lacks the service, one of protocol.missing.MISSING_REASONS.
     """
 
     job: int
@@ -67,6 +69,7 @@ class Failure(Struct, array_like=True, tag=3):
     code: str
     service: str
     error: bytes
+    reason: str = ""
 
 
 class CancelJob(Struct, array_like=True, tag=4):
@@ -176,6 +179,14 @@ class DrainNode(Struct, array_like=True, tag=14):
     reason: str
 
 
+class AttemptLost(Struct, array_like=True, tag=15):
+    """Answer to AuditNode: the node doesn't work on that attempt, and nothing came of it."""
+
+    job: int
+    attempt: int
+    node: int
+
+
 ToDispatcher = (
     Submit
     | Result
@@ -191,26 +202,34 @@ ToDispatcher = (
     | Announce
     | AnnounceDone
     | DrainNode
+    | AttemptLost
 )
 
 # --- dispatcher to gateway ------------------------------------------------------------------
 
 
 class Assign(Struct, array_like=True, tag=1):
-    """Send this job to this node of yours; a slot is reserved for it."""
+    """Send this job to this node of yours; a slot is reserved for it.
+
+    The dispatcher took the job in at `submitted_ns` and reserved the slot at `reserved_ns`.
+    """
 
     job: int
     attempt: int
     node: int
     payload: ArenaRef | None
+    submitted_ns: int = 0
+    reserved_ns: int = 0
 
 
 class Dispatched(Struct, array_like=True, tag=2):
-    """Your job went to a node of another gateway."""
+    """Your job went to a node of another gateway; times as in Assign."""
 
     job: int
     attempt: int
     node: int
+    submitted_ns: int = 0
+    reserved_ns: int = 0
 
 
 class Deliver(Struct, array_like=True, tag=3):
@@ -219,6 +238,7 @@ class Deliver(Struct, array_like=True, tag=3):
     job: int
     attempt: int
     payload: ArenaRef | None
+    received_ns: int = 0
 
 
 class Failed(Struct, array_like=True, tag=4):
@@ -303,6 +323,16 @@ class DrainRequested(Struct, array_like=True, tag=13):
     reason: str
 
 
+class AuditNode(Struct, array_like=True, tag=14):
+    """These attempts should run on this node of yours, and no others.
+
+    Answer AttemptLost for each that doesn't, and end those that aren't listed.
+    """
+
+    node: int
+    attempts: list[RunningAttempt]
+
+
 ToGateway = (
     Assign
     | Dispatched
@@ -317,6 +347,7 @@ ToGateway = (
     | PairingOffered
     | PairingAnswer
     | DrainRequested
+    | AuditNode
 )
 
 TIMED_OUT = "timeout"

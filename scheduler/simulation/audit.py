@@ -7,14 +7,13 @@ from scheduler.config import Config
 from scheduler.dispatch.core import Dispatcher
 from scheduler.dispatch.jobs import Job
 from scheduler.dispatch.nodes import NOBODY, Node
-from scheduler.dispatch.placement import INFINITE, UTILIZATION_SCALE, RequirementClass
+from scheduler.dispatch.placement import RequirementClass
 from scheduler.dispatch.tables import Tables
 from scheduler.protocol.ids import NO_NODE
 from scheduler.protocol.status import Status
+from scheduler.selection.scores import INFINITE, TURN_BITS, UTILIZATION_SCALE
 from scheduler.simulation.checks import check
 from scheduler.simulation.ledger import Entry, Ledger
-
-_TURN_BITS = 40
 
 
 class Audit:
@@ -130,7 +129,7 @@ class Audit:
             return INFINITE
         if self._by_utilization:
             load = load * UTILIZATION_SCALE // node.capacity
-        return load << _TURN_BITS | node.turn
+        return load << TURN_BITS | node.turn
 
     def _check_queue(self) -> None:
         pending = self._core._flow._pending

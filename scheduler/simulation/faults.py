@@ -34,6 +34,7 @@ class Faults:
             self._drain,
             self._pair,
             self._forge,
+            self._forget,
         ]
 
     def start(self) -> None:
@@ -96,6 +97,14 @@ class Faults:
 
     def _pair(self, node: NodeModel) -> None:
         node.ask_for_code()
+
+    def _forget(self, node: NodeModel) -> None:
+        """Let the node's gateway lose an attempt, as a fault of ours there might."""
+        gateway = node.gateway
+        if gateway is not None:
+            for socket in gateway.sockets.values():
+                if socket.node is node and socket.attempts:
+                    gateway.forget(socket, self._rng.choice(sorted(socket.attempts)))
 
     def _forge(self, node: NodeModel) -> None:
         """Let a gateway pass on a result that it should have counted away.

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 from msgspec.structs import replace
 
-from scheduler.dispatch.tables import NodeColumns
 from scheduler.protocol.codes import ErrorCode
 from scheduler.protocol.ids import NO_NODE, gateway_of, job_key_base, slot_of
 from scheduler.protocol.records import (
@@ -18,6 +17,8 @@ from scheduler.protocol.records import (
     AnnounceDone,
     ArenaRef,
     Assign,
+    AttemptLost,
+    AuditNode,
     CancelAttempt,
     CancelJob,
     ClaimPairing,
@@ -45,6 +46,7 @@ from scheduler.protocol.records import (
     ToDispatcher,
 )
 from scheduler.protocol.status import Status
+from scheduler.selection.columns import NodeColumns
 from scheduler.simulation.checks import Outcomes, check
 from scheduler.simulation.link import Pipe
 from scheduler.simulation.session import Session
@@ -153,6 +155,7 @@ class GatewayModel:
             PairingOffered: self._pairing_offered,
             PairingAnswer: self._pairing_answer,
             DrainRequested: lambda _: None,
+            AuditNode: self._audit_node,
         }
 
     def receive(self, record: Any) -> None:
@@ -284,9 +287,8 @@ class GatewayModel:
 
     def result(self, socket: Socket, job: int, attempt: int) -> None:
         """The node finished an attempt; one that it doesn't hold is counted away here."""
-        if socket.attempts.get(job) != attempt:
+        if not self._end_attempt(socket, job, attempt):
             return
-        del socket.attempts[job]
         payload = None
         if gateway_of(job) != self.index:
             self._block += 1
@@ -297,10 +299,34 @@ class GatewayModel:
 
     def failure(self, socket: Socket, job: int, attempt: int, code: str, service: str) -> None:
         """The node failed an attempt."""
-        if socket.attempts.get(job) != attempt:
+        if not self._end_attempt(socket, job, attempt):
             return
-        del socket.attempts[job]
         self._send(Failure(job, attempt, socket.ref, code, service, b'{"code":"X"}'))
+
+    def _end_attempt(self, socket: Socket, job: int, attempt: int) -> bool:
+        if socket.attempts.get(job) != attempt:
+            return False
+        del socket.attempts[job]
+        self._show_held(socket)
+        return True
+
+    def forget(self, socket: Socket, job: int) -> None:
+        """Lose an attempt without a word."""
+        self._end_attempt(socket, job, socket.attempts[job])
+
+    def _show_held(self, socket: Socket) -> None:
+        self._columns.held[slot_of(socket.ref)] = len(socket.attempts)
+
+    def _audit_node(self, record: AuditNode) -> None:
+        socket = self._by_ref.get(record.node)
+        if socket is None:
+            return
+        expected = {held.job: held.attempt for held in record.attempts}
+        for job, attempt in expected.items():
+            if socket.attempts.get(job) != attempt:
+                self._send(AttemptLost(job, attempt, socket.ref))
+        for job, attempt in [*socket.attempts.items()]:
+            check(expected.get(job) == attempt, "no gateway holds an attempt unasked", job, attempt)
 
     def _assign(self, record: Assign) -> None:
         socket = self._by_ref.get(record.node)
@@ -316,13 +342,13 @@ class GatewayModel:
             self._send(Failure(record.job, record.attempt, socket.ref, code, "", b"{}"))
             return
         socket.attempts[record.job] = record.attempt
+        self._show_held(socket)
         socket.node.assign(record.job, record.attempt)
 
     def _cancel_attempt(self, record: CancelAttempt) -> None:
         self.shelf.pop((record.job, record.attempt), None)
         socket = self._by_ref.get(record.node)
-        if socket is not None and socket.attempts.get(record.job) == record.attempt:
-            del socket.attempts[record.job]
+        if socket is not None and self._end_attempt(socket, record.job, record.attempt):
             socket.node.cancel(record.job, record.attempt)
 
     def _discard(self, record: Discard) -> None:
@@ -342,6 +368,7 @@ class GatewayModel:
             self._columns.external_jobs[slot] = 0
             self._columns.heartbeat_ns[slot] = 0
             self._columns.usage_ref[slot] = record.node
+            self._show_held(socket)
             socket.node.accepted()
 
     def _node_refused(self, record: NodeRefused) -> None:

@@ -12,13 +12,14 @@ import numpy as np
 
 from scheduler.config import Config
 from scheduler.dispatch.flow import ELSEWHERE
-from scheduler.dispatch.tables import Tables, Words
+from scheduler.dispatch.tables import Tables
 from scheduler.memory.layout import SERVICE_WORDS
 from scheduler.protocol.codes import ErrorCode
 from scheduler.protocol.ids import NO_NODE, gateway_of, slot_of
 from scheduler.protocol.records import (
     Announce,
     Assign,
+    AttemptLost,
     CancelAttempt,
     CancelJob,
     ClaimPairing,
@@ -40,6 +41,7 @@ from scheduler.protocol.records import (
 )
 from scheduler.protocol.requirements import FEATURES, STAGES, required_services
 from scheduler.protocol.status import Status
+from scheduler.selection.columns import Words
 from scheduler.simulation.checks import check
 
 Effects = list[tuple[int, ToGateway]]
@@ -92,6 +94,8 @@ class Ledger:
                 if event.code in ELSEWHERE:
                     entry.failed_on.add(event.node)
                 self._release(event.job, entry)
+            case AttemptLost() if self.holds(event):
+                self._release(event.job, self.jobs[event.job])
 
     def told_of_lost_gateway(self, gateway: int) -> None:
         """Account for a gateway's death before the core hears of it."""
@@ -100,7 +104,7 @@ class Ledger:
         for job in [job for job in self.jobs if gateway_of(job) == gateway]:
             self._end(job)
 
-    def holds(self, event: Result | Failure) -> bool:
+    def holds(self, event: Result | Failure | AttemptLost) -> bool:
         """Whether that attempt holds that node, by these accounts."""
         entry = self.jobs.get(event.job)
         return entry is not None and (entry.attempt, entry.node) == (event.attempt, event.node)

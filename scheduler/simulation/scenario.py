@@ -86,6 +86,7 @@ def _draw_config(rng: Random, nodes: int) -> Config:
             load_balancer=replace(
                 scheduler.load_balancer,
                 strategy=rng.choice(("least_connections", "least_utilization")),
+                shadow_strategy=rng.choice(("", "least_connections", "least_utilization")),
             ),
             node_health=replace(
                 scheduler.node_health,

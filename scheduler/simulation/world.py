@@ -3,10 +3,10 @@
 from functools import partial
 from random import Random
 
-from scheduler.dispatch.services import distinct_classes
 from scheduler.dispatch.tables import Tables
 from scheduler.protocol.ids import gateway_of, job_key_base
 from scheduler.protocol.records import ArenaRef, Result
+from scheduler.selection.services import distinct_classes
 from scheduler.simulation.checks import History, Outcomes, check
 from scheduler.simulation.clock import Clock
 from scheduler.simulation.dispatcher import DispatcherHost, MakeCore

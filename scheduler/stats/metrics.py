@@ -64,7 +64,6 @@ FROM_LAYOUT = (
     *_of_block(layout.GATEWAY_COUNTERS, "gateway_", _GATEWAY),
     *_of_block(layout.DISPATCHER_COUNTERS, "dispatcher_", ()),
     *_of_block(layout.GATEWAY_LATENCY, "", _GATEWAY),
-    *_of_block(layout.DISPATCHER_LATENCY, "", ()),
     *(
         Metric(
             f"{PREFIX}{column.name}",

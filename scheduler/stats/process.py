@@ -15,7 +15,8 @@ from scheduler.errors import ChannelClosed
 from scheduler.ipc.boot import BootSpec, read_boot
 from scheduler.ipc.control import Control, Link, Ready, SetLogging
 from scheduler.ipc.runtime import BEAT_INTERVAL_MS, Pulse, booting, enter_child, freeze_heap
-from scheduler.logs import configure_logging
+from scheduler.logs import configure_logging, keep_events
+from scheduler.memory.flight import FlightRecorder
 from scheduler.memory.layout import STATS_ROW
 from scheduler.memory.segment import Segment
 from scheduler.stats.admin import AdminGate
@@ -51,12 +52,12 @@ class StatsProcess:
         self._loop = loop
         self._control = control
         # Two mappings: a mistake in what reads for operators must not be able to write what
-        # others work with. The writable one serves this process's own heartbeat alone.
-        self._pulse = Pulse(
-            Segment.attach(boot.segment_fd, writable=True).views,
-            STATS_ROW,
-            config.observability.path_warn_ms,
-        )
+        # others work with. The writable one serves this process's own signs of life alone.
+        own = Segment.attach(boot.segment_fd, writable=True).views
+        self._pulse = Pulse(own, STATS_ROW, config.observability.path_warn_ms)
+        flight = FlightRecorder(own, STATS_ROW)
+        keep_events(flight.note)
+        flight.note("start", f"stats {boot.incarnation}")
         views = Segment.attach(boot.segment_fd, writable=False).views
         self._health = HealthReader(views, boot.dimensions.gateways)
         self._catalogue = _local_catalogue(config)

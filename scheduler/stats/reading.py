@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from scheduler.memory.layout import (
     DISPATCHER_COUNTERS,
-    DISPATCHER_LATENCY,
     GATEWAY_COUNTERS,
     GATEWAY_LATENCY,
     SESSIONS,
@@ -172,10 +171,10 @@ class MemoryReader:
         return {name: int(column(GATEWAY_COUNTERS.name, name).sum()) for name in _GATEWAY_COUNTERS}
 
     def _read_latency(self) -> dict[str, Int64s]:
+        column, block = self._views.column, GATEWAY_LATENCY.name
         return {
-            column.name.removesuffix("_ns"): self._views.column(block.name, column.name).sum(axis=0)
-            for block in (GATEWAY_LATENCY, DISPATCHER_LATENCY)
-            for column in block.columns
+            stage.name.removesuffix("_ns"): column(block, stage.name).sum(axis=0)
+            for stage in GATEWAY_LATENCY.columns
         }
 
 

@@ -2,9 +2,10 @@
 
     supervisor.pid   who holds the folder
     endpoints.json   addresses, once all processes serve
+    settings.json    what it runs with, but for secrets
     memory           link to the shared memory segment, for read-only tools
 
-All three go at exit. After a kill -9 they stay, and the next start replaces them. The lock is on
+All four go at exit. After a kill -9 they stay, and the next start replaces them. The lock is on
 the folder itself: a lock file could not be removed without a race for the one after it.
 """
 
@@ -12,15 +13,22 @@ import fcntl
 import os
 import stat
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from scheduler.config import Config, without_secrets
 from scheduler.errors import StartError
 
+_DRAFT = ".new"
 _PID_NAME = "supervisor.pid"
 _ENDPOINTS_NAME = "endpoints.json"
+_SETTINGS_NAME = "settings.json"
 _MEMORY_NAME = "memory"
+
+
+Document = TypeVar("Document", bound=Struct)
 
 
 class Endpoints(Struct, frozen=True):
@@ -56,10 +64,18 @@ class RuntimeDir:
         (self.path / _MEMORY_NAME).symlink_to(f"/proc/{os.getpid()}/fd/{fd}")
 
     def publish_endpoints(self, endpoints: Endpoints) -> None:
-        """Write the addresses at one stroke, so that who finds the file can read it."""
-        draft = self.path / f"{_ENDPOINTS_NAME}.new"
-        draft.write_bytes(msgspec.json.encode(endpoints))
-        draft.replace(self.path / _ENDPOINTS_NAME)
+        """Write the addresses."""
+        self._publish(_ENDPOINTS_NAME, endpoints)
+
+    def publish_settings(self, config: Config) -> None:
+        """Write the settings, so that tools reckon with those of the running scheduler."""
+        self._publish(_SETTINGS_NAME, without_secrets(config))
+
+    def _publish(self, name: str, document: Struct) -> None:
+        """Write a file at one stroke, so that who finds it can read it."""
+        draft = self.path / f"{name}{_DRAFT}"
+        draft.write_bytes(msgspec.json.encode(document))
+        draft.replace(self.path / name)
 
     def close(self) -> None:
         """Remove what was published and let the next instance in."""
@@ -67,17 +83,27 @@ class RuntimeDir:
         os.close(self._lock_fd)
 
     def _forget(self) -> None:
-        for name in (_PID_NAME, _ENDPOINTS_NAME, f"{_ENDPOINTS_NAME}.new", _MEMORY_NAME):
+        files = (_ENDPOINTS_NAME, _SETTINGS_NAME)
+        for name in (_PID_NAME, _MEMORY_NAME, *files, *(f"{name}{_DRAFT}" for name in files)):
             (self.path / name).unlink(missing_ok=True)
 
 
 def read_endpoints(path: Path) -> Endpoints | None:
     """Return the addresses of the instance in the runtime folder `path`, None where none serves."""
+    return _read(path / _ENDPOINTS_NAME, Endpoints)
+
+
+def read_settings(path: Path) -> Config | None:
+    """Return what the instance in the runtime folder `path` runs with, None where none runs."""
+    return _read(path / _SETTINGS_NAME, Config)
+
+
+def _read(path: Path, kind: type[Document]) -> Document | None:
     try:
-        data = (path / _ENDPOINTS_NAME).read_bytes()
+        data = path.read_bytes()
     except FileNotFoundError:
         return None
-    return msgspec.json.decode(data, type=Endpoints)
+    return msgspec.json.decode(data, type=kind)
 
 
 def _make(path: Path) -> None:

@@ -18,15 +18,16 @@ import msgspec
 import structlog
 
 from scheduler.config import Config
-from scheduler.dispatch.services import distinct_classes
 from scheduler.errors import ChannelClosed, ChannelCorrupt, ConfigError
 from scheduler.ipc.boot import BootSpec, ChildId
 from scheduler.ipc.control import BootFailed, Drain, Drained, Ready, SetLogging
 from scheduler.ipc.runtime import Pulse
-from scheduler.logs import configure_logging
+from scheduler.logs import configure_logging, keep_events
 from scheduler.memory.arena import create_arena
+from scheduler.memory.flight import FlightRecorder
 from scheduler.memory.layout import SUPERVISOR_ROW, Dimensions
 from scheduler.memory.segment import Segment, check_machine
+from scheduler.selection.services import distinct_classes
 from scheduler.supervisor import sockets
 from scheduler.supervisor.children import (
     COMMANDS,
@@ -180,9 +181,12 @@ class Supervisor:
             stack.callback(os.close, fd)
             self._arena_fds.append(fd)
         self._runtime.publish_memory(self._segment.fd)
+        self._runtime.publish_settings(self._config)
         views = self._segment.views
         self._heartbeats = views.column("pulses", "heartbeat_ns")
         self._pulse = Pulse(views, SUPERVISOR_ROW, self._config.observability.path_warn_ms)
+        self._flight = FlightRecorder(views, SUPERVISOR_ROW)
+        keep_events(self._flight.note)
         self._show_process(SUPERVISOR_ROW, os.getpid(), 0)
 
     def _pin(self) -> None:
@@ -278,6 +282,7 @@ class Supervisor:
             logger.warning("settings not changed", reason=str(error))
             return
         self._config = take_log_settings(self._config, wanted)
+        self._runtime.publish_settings(self._config)
         _log_by(self._config)
         for child in self._children.values():
             child.send(SetLogging(self._config.observability))

@@ -46,6 +46,7 @@ async def ours() -> AsyncIterator[int]:
         routes=[Route("/ws", EchoPeer)],
         responders={},
         counters=CounterSink(),
+        count_refusal=lambda _: None,
     )
     server = await loop.create_server(listener.new_connection, "127.0.0.1", 0)
     yield server.sockets[0].getsockname()[1]

@@ -6,10 +6,10 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from scheduler.config import Config
 from scheduler.dispatch.core import REFRESH_NS, Dispatcher
-from scheduler.dispatch.services import distinct_classes
 from scheduler.dispatch.tables import Tables
 from scheduler.protocol.ids import job_key_base
 from scheduler.protocol.records import Assign, Deliver, NodeHealth, RegisterNode, Result, Submit
+from scheduler.selection.services import distinct_classes
 
 CORE = ["node-inference", "nmt-m2m100", "piper-tts"]
 WHOLE = 0b111

@@ -3,10 +3,10 @@
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from scheduler.config import Config
 from scheduler.dispatch.core import Dispatcher
-from scheduler.dispatch.services import distinct_classes
 from scheduler.dispatch.settings import nanoseconds
 from scheduler.dispatch.tables import Tables
 from scheduler.protocol.ids import NO_NODE, job_key_base, slot_of
@@ -25,6 +25,7 @@ from scheduler.protocol.records import (
     ToGateway,
 )
 from scheduler.protocol.status import Status
+from scheduler.selection.services import distinct_classes
 
 ASR, NMT, TTS = "node-inference", "nmt-m2m100", "piper-tts"
 CORE = [ASR, NMT, TTS]
@@ -32,6 +33,8 @@ WHOLE = 0b111
 """The requirement of the whole pipeline."""
 
 Said = list[tuple[int, ToGateway]]
+
+_TIMES = ("submitted_ns", "reserved_ns", "received_ns")
 """(gateway, record), each gateway's in order."""
 
 R = TypeVar("R")
@@ -93,14 +96,14 @@ class Desk:
         self.config = config or Config()
         self.now_ns = now_ns
         self.tables = tables or Tables.allocate(nodes, distinct_classes(self.config.scheduler))
-        self.queue_ns: list[int] = []
-        self.attempt_ns: list[int] = []
+        self.notes: list[tuple[str, str]] = []
+        self.timed: Said = []
+        """What was heard last, with its times."""
         self.core = Dispatcher(
             self.config,
             self.tables,
             gateways,
-            record_queue_ns=self.queue_ns.append,
-            record_attempt_ns=self.attempt_ns.append,
+            note=lambda kind, text: self.notes.append((kind, text)),
         )
 
     @property
@@ -109,10 +112,11 @@ class Desk:
         return self.core.counts
 
     def heard(self) -> Said:
-        said = [(gateway, r) for gateway, box in enumerate(self.core.outbox) for r in box]
+        """Return what was said, without the times that only latencies are made of."""
+        self.timed = [(gateway, r) for gateway, box in enumerate(self.core.outbox) for r in box]
         for box in self.core.outbox:
             box.clear()
-        return said
+        return [(gateway, _untimed(record)) for gateway, record in self.timed]
 
     def say(self, gateway: int, record: ToDispatcher) -> Said:
         self.core.receive(gateway, record, self.now_ns)
@@ -188,6 +192,11 @@ class Desk:
         )
         desk.core.start_recovery(desk.now_ns)
         return desk
+
+
+def _untimed(record: ToGateway) -> ToGateway:
+    times = {name: 0 for name in record.__struct_fields__ if name in _TIMES}
+    return replace(record, **times) if times else record
 
 
 def running(*attempts: tuple[int, int]) -> list[RunningAttempt]:

@@ -2,8 +2,8 @@ import pytest
 
 from scheduler.dispatch.counts import NAMES, Counts
 from scheduler.memory.layout import DISPATCHER_COUNTERS
-from scheduler.protocol.records import CancelJob
-from tests.dispatch.desk import Desk, job
+from scheduler.protocol.records import Assign, CancelJob, Deliver, NodeHealth, Result
+from tests.dispatch.desk import Desk, job, only
 
 
 def test_each_counter_of_the_layout_starts_at_zero() -> None:
@@ -46,12 +46,20 @@ def test_gauges_tell_the_queue_and_its_oldest_job() -> None:
     assert desk.tables.class_queued[:2].tolist() == [0, 0]
 
 
-def test_latencies_run_from_submission_to_node_and_from_node_to_result() -> None:
+def test_an_assignment_says_when_the_job_came_and_when_its_slot_was_reserved() -> None:
     desk = Desk()
     desk.submit(1)
+    came_ns = desk.now_ns
     desk.tick(2.0)
+    desk.core.receive(0, NodeHealth(desk.node("n", healthy=False), True, ""), desk.now_ns)
+    desk.heard()
+    assign = only(Assign, desk.timed)
+    assert (assign.submitted_ns, assign.reserved_ns) == (came_ns, came_ns + 2 * 10**9)
+
+
+def test_a_delivery_says_when_the_result_came() -> None:
+    desk = Desk()
     node = desk.node("n")
-    desk.tick(3.0)
-    desk.finish(1, node)
-    assert desk.queue_ns == [2 * 10**9]
-    assert desk.attempt_ns == [3 * 10**9]
+    desk.submit(1)
+    desk.say(0, Result(job(1), 1, node, None, 77))
+    assert desk.timed == [(0, Deliver(job(1), 1, None, 77))]

@@ -2,9 +2,9 @@ from collections import Counter
 
 import pytest
 
-from scheduler.dispatch.placement import INFINITE
 from scheduler.protocol.ids import NO_NODE, slot_of
 from scheduler.protocol.records import NodeServices
+from scheduler.selection.scores import INFINITE
 from tests.dispatch.desk import ASR, CORE, WHOLE, Desk, settings
 
 UTILIZATION = settings(scheduler={"load_balancer": {"strategy": "least_utilization"}})

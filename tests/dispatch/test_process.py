@@ -83,7 +83,10 @@ def test_a_job_goes_through_and_is_counted_in_shared_memory(site: Site) -> None:
     _, (first, second) = start(site)
     node = make_ready(second)
     say(first, Submit(JOB, 7))
-    assert hear(second) == Assign(JOB, 1, node, None)
+    assign = hear(second)
+    assert isinstance(assign, Assign)
+    assert (assign.job, assign.attempt, assign.node) == (JOB, 1, node)
+    assert 0 < assign.submitted_ns <= assign.reserved_ns
     assert hear(first).__class__.__name__ == "Dispatched"
     until(lambda: counter(site, "in_flight") == 1)
     assert site.segment.views.column("nodes", "in_flight")[0] == 1
@@ -92,7 +95,6 @@ def test_a_job_goes_through_and_is_counted_in_shared_memory(site: Site) -> None:
     until(lambda: counter(site, "completed_total") == 1)
     assert counter(site, "in_flight") == 0
     assert site.segment.views.column("nodes", "in_flight")[0] == 0
-    assert site.segment.views.column("dispatcher_latency", "attempt_ns").sum() == 1
 
 
 def test_it_shows_life_while_nothing_happens(site: Site) -> None:

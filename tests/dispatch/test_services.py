@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from scheduler.config import Config
-from scheduler.dispatch.services import ServiceIndex, distinct_classes, words_of
+from scheduler.dispatch.services import ServiceIndex
 from scheduler.memory.layout import SERVICE_WORDS, SERVICES_MAX
+from scheduler.selection.services import distinct_classes, words_of
 from tests.dispatch.desk import ASR, CORE, NMT, TTS, WHOLE, settings
 
 

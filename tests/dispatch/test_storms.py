@@ -51,7 +51,7 @@ def test_a_report_after_the_debounce_window_renews_the_mark() -> None:
 
 def test_a_storm_from_one_node_is_cut_to_its_rate() -> None:
     marks, node, other = (
-        ModelMarks(SETTINGS, Tables.allocate(1, 1)),
+        ModelMarks(SETTINGS, Tables.allocate(2, 1)),
         a_node(),
         Node(1, node_ref(1, 1), "other"),
     )

@@ -1,7 +1,8 @@
 import pytest
 
-from scheduler.dispatch.tables import NodeColumns, Tables
+from scheduler.dispatch.tables import Tables
 from scheduler.memory.layout import NODES, SERVICE_WORDS, SERVICES_MAX, Dimensions, Layout
+from scheduler.selection.columns import NodeColumns
 
 
 def test_allocated_tables_have_the_shapes_and_types_of_the_layout() -> None:

@@ -75,6 +75,7 @@ class Site:
         self.listener = listener
         self.counters = counters
         self.peers: list[RecordingPeer] = []
+        self.refusals: list[str] = []
         self.port = 0
         self.raws: list[RawSocket] = []
 
@@ -111,6 +112,7 @@ async def serve(
     """Serve with these limits; check that at the end all is closed and nobody was told twice."""
     counters = CounterSink()
     peers: list[RecordingPeer] = []
+    refusals: list[str] = []
 
     def make_peer(connection: Connection) -> RecordingPeer:
         peers.append(RecordingPeer(connection))
@@ -123,9 +125,11 @@ async def serve(
         routes=[Route("/ws", make_peer)],
         responders=responders or {"/health": lambda: HttpResponse(200, "text/plain", b"OK")},
         counters=counters,
+        count_refusal=refusals.append,
     )
     site = Site(listener, counters)
     site.peers = peers
+    site.refusals = refusals
     server = await loop.create_server(listener.new_connection, "127.0.0.1", 0)
     site.port = server.sockets[0].getsockname()[1]
     try:

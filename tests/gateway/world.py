@@ -15,7 +15,6 @@ import msgspec
 from scheduler.config import Config
 from scheduler.dispatch.core import Dispatcher
 from scheduler.dispatch.counts import NAMES
-from scheduler.dispatch.services import distinct_classes
 from scheduler.dispatch.tables import Tables
 from scheduler.gateway.context import GatewayContext
 from scheduler.gateway.gateway import Gateway
@@ -23,11 +22,11 @@ from scheduler.gateway.node import NodePeer
 from scheduler.gateway.payloads import Payloads
 from scheduler.gateway.session import SessionPeer
 from scheduler.memory.arena import Arena, ArenaReader, create_arena
-from scheduler.memory.histogram import Histogram
 from scheduler.memory.layout import Dimensions
 from scheduler.memory.rings import ReleaseRings
 from scheduler.memory.segment import Segment
 from scheduler.protocol.records import ToDispatcher, ToGateway
+from scheduler.selection.services import distinct_classes
 
 SERVICES = ("node-inference", "nmt-m2m100", "piper-tts")
 ARENA_BYTES = 1 << 18
@@ -47,6 +46,7 @@ class Wire:
         self.identified = False
         self.peer_address = "192.0.2.7"
         self.is_reading_paused = False
+        self.read_ns = 1
         self.rate: int | None = None
 
     def send(self, message: bytes) -> None:
@@ -126,8 +126,6 @@ class World:
             loop=self.loop,
             views=views,
             counters=views.counters("gateway_counters", index),
-            dispatch_latency=Histogram(views, "gateway_latency", "dispatch_ns", index),
-            end_to_end_latency=Histogram(views, "gateway_latency", "end_to_end_ns", index),
         )
 
     def _payloads(self, index: int) -> Payloads:

@@ -5,7 +5,6 @@ import pytest
 
 from scheduler.memory.layout import (
     DISPATCHER_COUNTERS,
-    DISPATCHER_LATENCY,
     EXCLUSIONS,
     GATEWAY_CODES,
     GATEWAY_COUNTERS,
@@ -33,7 +32,6 @@ def test_each_counter_of_the_layout_is_a_metric() -> None:
         GATEWAY_COUNTERS,
         DISPATCHER_COUNTERS,
         GATEWAY_LATENCY,
-        DISPATCHER_LATENCY,
         GATEWAY_CODES,
         PROCESSES,
         PULSES,

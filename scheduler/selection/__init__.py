@@ -1,0 +1,1 @@
+"""Which nodes can take a job, and which of them best: what dispatcher and observers share."""
