@@ -156,3 +156,21 @@ with structlog.contextvars.bound_contextvars(trace_id="t-1"):
 def test_what_is_bound_comes_with_each_line() -> None:
     (line,) = (json.loads(line) for line in run(script=CONTEXT))
     assert (line["trace_id"], line["job_id"], line["event"]) == ("t-1", "job-1", "said")
+
+
+KEEPING = """
+import structlog
+from scheduler.config import ObservabilitySettings
+from scheduler.logs import configure_logging, keep_events
+logger = structlog.get_logger("early")
+configure_logging(ObservabilitySettings(log_level="debug", log_format="json"), "gateway 1")
+keep_events(lambda kind, text: print(kind, text, file=__import__("sys").stderr))
+logger.debug("chatter")
+logger.warning("slow", took_ms=5, why="gc")
+"""
+
+
+def test_events_are_also_kept_as_one_line_of_text() -> None:
+    lines = run(script=KEEPING)
+    assert "warning slow took_ms=5 why=gc" in lines
+    assert not any(line.startswith("debug") for line in lines)

@@ -7,10 +7,9 @@ held against each other, ten times a second and without a record as long as they
   Records on their way make the two differ for a moment. Where they do so for a second, the
   gateway is asked about each attempt by name. Pipes keep order, so that its answer is exact: what
   it doesn't hold and hasn't told of is lost, and what it holds unasked nobody waits for.
+  `audit_looks` shows for how long they have differed.
 - count and scores in the tables against the core's own sets, a slice of the nodes each time.
 """
-
-import numpy as np
 
 from scheduler.dispatch.counts import Counts
 from scheduler.dispatch.nodes import NOBODY, NodeTable
@@ -20,6 +19,8 @@ from scheduler.protocol.records import AuditNode, RunningAttempt, ToGateway
 from scheduler.protocol.status import Status
 
 ASK_AFTER_LOOKS = 10
+"""And again after as many more, should they still differ."""
+
 ASKED_PER_LOOK_MAX = 16
 RECOUNTED_PER_LOOK = 256
 
@@ -40,7 +41,6 @@ class LoadAudit:
         self._placement = placement
         self._outbox = outbox
         self._counts = counts
-        self._looks_differing = np.zeros(len(tables.nodes.ref), np.int64)
         self._next_recounted = 0
 
     def look(self) -> None:
@@ -50,16 +50,15 @@ class LoadAudit:
 
     def _ask(self) -> None:
         rows = slice(0, self._table.high_water)
-        columns, looks = self._columns, self._looks_differing[rows]
+        columns, looks = self._columns, self._columns.audit_looks[rows]
         differing = columns.held[rows] != columns.in_flight[rows]
         differing &= columns.usage_ref[rows] == columns.ref[rows]
         differing &= columns.gateway[rows] != NOBODY
         differing &= columns.status[rows] != Status.FREE
         looks += 1
         looks *= differing
-        due = (looks >= ASK_AFTER_LOOKS).nonzero()[0].tolist()
+        due = ((looks > 0) & (looks % ASK_AFTER_LOOKS == 0)).nonzero()[0].tolist()
         for slot in due[:ASKED_PER_LOOK_MAX]:
-            looks[slot] = 0
             node = self._table.at(slot)
             self._counts.audits_total += 1
             attempts = [RunningAttempt(job.key, job.attempt) for job in node.jobs.values()]

@@ -97,7 +97,7 @@ class JobFlow:
         self._timeouts = config.scheduler.job_timeout
         self._balance = config.scheduler.load_balancer
         self._deadlines = Deadlines.of(config)
-        self._marks = ModelMarks(config.scheduler.model_not_available, tables)
+        self._marks = ModelMarks(config.scheduler.model_not_available, tables, counts)
         self._pending = Pending(config.limits)
         self._decisions = DecisionLog(tables, placement, counts, self._balance.shadow_strategy)
         self._class_of_requirement: dict[int, RequirementClass] = {}
@@ -280,7 +280,6 @@ class JobFlow:
         """End an attempt; the job goes elsewhere if the failure speaks of the node."""
         missing = record.code == ErrorCode.MODEL_NOT_AVAILABLE
         if missing:
-            self._counts.model_not_available_total += 1
             known = self._services.known(record.service)
             self._marks.count(self._table.by_ref(record.node), known, record.reason)
         job = self._holding(record)
@@ -316,9 +315,7 @@ class JobFlow:
         self.serve(node, now_ns)
 
     def _mark(self, node: Node, mask: int, now_ns: int) -> None:
-        marked = self._marks.report(node, mask, now_ns)
-        if marked:
-            self._counts.models_marked_total += marked
+        if self._marks.report(node, mask, now_ns):
             self.refit(node, now_ns)
 
     def _try_elsewhere(self, job: Job, node: Node, cause: Cause, now_ns: int) -> None:

@@ -3,6 +3,7 @@
 from collections import deque
 
 from scheduler.config import ModelNotAvailableSettings
+from scheduler.dispatch.counts import Counts
 from scheduler.dispatch.nodes import Node
 from scheduler.dispatch.settings import nanoseconds
 from scheduler.dispatch.tables import Tables
@@ -12,8 +13,9 @@ from scheduler.protocol.missing import missing_reason_index
 class ModelMarks:
     """Marks with a time to live. A storm of reports from one node is cut to its rate limit."""
 
-    def __init__(self, settings: ModelNotAvailableSettings, tables: Tables) -> None:
+    def __init__(self, settings: ModelNotAvailableSettings, tables: Tables, counts: Counts) -> None:
         """What becomes of reports is counted by service, node and reason in `tables`."""
+        self._counts = counts
         self._nodes = tables.nodes
         self._missing_total = tables.service_missing_total
         self._by_reason_total = tables.missing_by_reason_total
@@ -30,6 +32,7 @@ class ModelMarks:
 
     def count(self, node: Node | None, mask: int, reason: str) -> None:
         """Count a report; `mask` has the service that it names, 0 where that is unknown."""
+        self._counts.model_not_available_total += 1
         self._by_reason_total[missing_reason_index(reason)] += 1
         if mask:
             self._missing_total[mask.bit_length() - 1] += 1
@@ -52,9 +55,11 @@ class ModelMarks:
             if last_ns is not None and now_ns - last_ns < self._debounce_ns:
                 continue
             if not self._within_rate(node.ref, now_ns):
+                self._counts.models_rate_limited_total += 1
                 self._rate_limited_total[service] += 1
                 self._nodes.model_rate_limited_total[node.slot] += 1
                 continue
+            self._counts.models_marked_total += 1
             self._marked_total[service] += 1
             self._nodes.model_marked_total[node.slot] += 1
             marked_ns[bit] = now_ns

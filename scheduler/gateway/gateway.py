@@ -191,7 +191,8 @@ class Gateway:
     # --- time ----------------------------------------------------------------------------
 
     def sweep(self) -> None:
-        """Free what others are done with; call it several times a second."""
+        """Free what others are done with, end what is overdue; call it several times a second."""
+        self._desk.sweep()
         self._results.sweep(self._context.now_ns)
 
     # --- shutting down -------------------------------------------------------------------

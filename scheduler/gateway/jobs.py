@@ -6,6 +6,8 @@ accepted = completed + failed + cancelled + live holds for the counters after ev
 from collections.abc import Iterator
 from typing import Protocol
 
+import structlog
+
 from scheduler.errors import ArenaFull
 from scheduler.gateway.context import GatewayContext
 from scheduler.gateway.lease import LeaseKey
@@ -29,6 +31,15 @@ from scheduler.protocol.records import (
 )
 
 _RESULT_LOST = "the result was lost inside the server"
+_JOB_LOST = "the job was lost inside the server"
+
+_LIFETIME_FACTOR = 2
+_LIFETIME_SPARE_NS = 30_000_000_000
+"""A job may live so many times as long as its deadlines sum up to, and this: they begin anew when
+a dispatcher takes over."""
+
+
+log = structlog.get_logger(__name__)
 
 
 class JobOwner(Protocol):
@@ -115,6 +126,11 @@ class JobDesk:
         self._payloads = payloads
         self._results = results
         self._jobs: dict[int, Job] = {}
+        timeouts = context.config.scheduler.job_timeout
+        deadlines_seconds = timeouts.failover_max_attempts * (
+            timeouts.pending_timeout_seconds + context.config.scheduler.job_timeout_seconds
+        )
+        self._lifetime_ns = _LIFETIME_FACTOR * round(deadlines_seconds * 1e9) + _LIFETIME_SPARE_NS
         self._next_key = job_key_base(context.index, context.incarnation)
         link.route(
             {
@@ -176,6 +192,24 @@ class JobDesk:
         """Give up an unfinished job; its owner hears no more of it."""
         self._end(job, "jobs_cancelled_total")
         self._link.send(CancelJob(job.key, reason))
+
+    def sweep(self) -> None:
+        """Show how old the oldest job is, and fail what has outlived every deadline there is.
+
+        That takes a fault of ours: the dispatcher ends each job that it knows of in time.
+        """
+        oldest_ns, over_ns = 0, self._context.now_ns - self._lifetime_ns
+        while self._jobs:
+            job = next(iter(self._jobs.values()))
+            oldest_ns = job.accepted_ns
+            if oldest_ns > over_ns:
+                break
+            oldest_ns = 0
+            log.error("job without an outcome", job_id=job.wire_id, trace_id=job.trace_id)
+            self._counters.add("jobs_overdue_total")
+            self._link.send(CancelJob(job.key, "the job was lost inside the server"))
+            self._failed(Failed(job.key, ErrorCode.INTERNAL_ERROR, _JOB_LOST, 0, {}, b""))
+        self._counters.set("oldest_job_ns", oldest_ns)
 
     def head_of(self, record: Assign) -> bytes | None:
         """Return the `job_assign` for an assignment, None where the job is over."""

@@ -59,6 +59,18 @@ class Histogram:
         self._cells[min(1 + (exponent - _FIRST_BITS) * _STEPS + step, _LAST)] += 1
 
 
+_CENTRES_NS = np.array([sum(bounds_ns(b)) / 2 for b in range(HISTOGRAM_BUCKETS)])
+
+
+def mean_ns(counts: NDArray[Any]) -> float:
+    """Return the mean of the counted values, each taken to be its bucket's centre; 0 without any.
+
+    `counts` has shape (HISTOGRAM_BUCKETS,), int64.
+    """
+    total = int(counts.sum())
+    return float(counts @ _CENTRES_NS) / total if total else 0.0
+
+
 def percentile_ns(counts: NDArray[Any], share: float) -> float:
     """Return the value below which `share` (0-1) of the counted values lie, 0 without any.
 

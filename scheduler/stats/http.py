@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from scheduler.stats.assets import Dashboard
+from scheduler.stats.capacity import CapacityReader, capacity_json
 from scheduler.stats.commands import NodeCommands
 from scheduler.stats.events import EventStream
 from scheduler.stats.exposition import PrometheusText, metrics_json
@@ -21,6 +22,7 @@ from scheduler.stats.openapi import document
 from scheduler.stats.refusals import refusals_json
 from scheduler.stats.responses import JSON, Prepared, problem
 from scheduler.stats.store import SnapshotStore
+from scheduler.stats.waterfall import WaterfallKeeper
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +42,8 @@ class Sources:
     meter: RequestMeter
     metrics: MetricSources
     commands: NodeCommands
+    capacity: CapacityReader
+    waterfall: WaterfallKeeper
 
 
 def make_app(sources: Sources) -> web.Application:
@@ -61,6 +65,8 @@ def make_app(sources: Sources) -> web.Application:
     router.add_post("/api/v1/nodes/{id}/resume", sources.commands.resume)
     router.add_get("/api/v1/history", routes.history)
     router.add_get("/api/v1/refusals", routes.refusals)
+    router.add_get("/api/v1/capacity", routes.capacity)
+    router.add_get("/api/v1/waterfall", routes.waterfall)
     router.add_get("/api/v1/events", sources.stream.subscribe, allow_head=False)
     router.add_get("/openapi.json", routes.openapi)
     router.add_get("/dashboard", sources.dashboard.page)
@@ -144,6 +150,14 @@ class _Routes:
 
     async def refusals(self, request: web.Request) -> web.Response:
         return Prepared(refusals_json(self._sources.metrics.views)).respond(request)
+
+    async def capacity(self, request: web.Request) -> web.Response:
+        data = capacity_json(self._sources.capacity, time.time_ns() // 1_000_000)
+        return Prepared(data).respond(request)
+
+    async def waterfall(self, request: web.Request) -> web.Response:
+        document = self._sources.waterfall.document()
+        return _none_yet() if document is None else document.respond(request)
 
     async def openapi(self, request: web.Request) -> web.Response:
         return self._openapi.respond(request)

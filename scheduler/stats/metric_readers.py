@@ -13,17 +13,22 @@ from scheduler.memory.layout import (
     DISPATCHER_COUNTERS,
     EXCLUSIONS,
     GATEWAY_CODES,
+    GATEWAY_COUNTERS,
     HISTOGRAM_BUCKETS,
+    NODES,
     SERVICES,
     SERVICES_MAX,
+    STORMS,
     Block,
     Column,
 )
 from scheduler.memory.views import Views
 from scheduler.protocol.codes import CODE_LABELS
 from scheduler.protocol.exclusions import Exclusion
+from scheduler.protocol.missing import MISSING_REASONS
 from scheduler.protocol.status import Status
 from scheduler.stats.admin import REFUSAL_REASONS, AdminGate
+from scheduler.stats.audit import DIFFERING_LOOKS
 from scheduler.stats.catalog import ServiceCatalogue
 from scheduler.stats.commands import NodeCommands
 from scheduler.stats.events import EventStream
@@ -129,6 +134,47 @@ def by_service_reader(column: Column) -> Callable[[MetricSources], Samples]:
     return services
 
 
+NODES_NAMED_MAX = 20
+"""Nodes that have a label of their own in a metric; there may be thousands."""
+
+# Counters of the node table, with the counter of the dispatcher that has their sum over all nodes,
+# those included that have left.
+NODE_TOTALS = tuple(
+    (next(column for column in NODES.columns if column.name == name), whole)
+    for name, whole in (
+        ("model_missing_total", "model_not_available_total"),
+        ("model_rate_limited_total", "models_rate_limited_total"),
+        ("model_marked_total", "models_marked_total"),
+        ("audit_freed_total", "audit_freed_total"),
+    )
+)
+
+
+def by_node_reader(column: Column, whole: str) -> Callable[[MetricSources], Samples]:
+    """Return what reads a counter of the node table; `whole` is the dispatcher's sum of it."""
+
+    def by_node(sources: MetricSources) -> Samples:
+        column_of = sources.views.column
+        totals = column_of(NODES.name, column.name) * (
+            column_of(NODES.name, "status") != Status.FREE
+        )
+        most = np.argsort(-totals, kind="stable")[:NODES_NAMED_MAX]
+        rest = int(column_of(DISPATCHER_COUNTERS.name, whole)[0])
+        for slot in most[totals[most] > 0].tolist():
+            rest -= int(totals[slot])
+            node_id: bytes = column_of(NODES.name, "node_id")[slot]
+            yield Sample((node_id.decode(errors="replace"),), int(totals[slot]))
+        yield Sample((OTHER,), max(0, rest))
+
+    return by_node
+
+
+def missing_by_reason(sources: MetricSources) -> Samples:
+    """Return the MODEL_NOT_AVAILABLE by reason."""
+    totals = sources.views.column(STORMS.name, "model_missing_by_reason_total")[0].tolist()
+    return labelled(dict(zip(MISSING_REASONS, totals, strict=True)))
+
+
 def excluded(sources: MetricSources) -> Samples:
     """Return the exclusions by reason."""
     return labelled(exclusion_totals(sources.views))
@@ -178,6 +224,20 @@ def oldest_queued_seconds(sources: MetricSources) -> Samples:
     """Return the wait of the oldest job that waits."""
     since_ns = int(sources.views.column("dispatcher_counters", "oldest_queued_ns")[0])
     yield Sample((), max(0, sources.clock_ns() - since_ns) / 1e9 if since_ns else 0)
+
+
+def oldest_job_seconds(sources: MetricSources) -> Samples:
+    """Return the age of each gateway's oldest job."""
+    oldest_ns = sources.views.column(GATEWAY_COUNTERS.name, "oldest_job_ns").tolist()
+    for gateway, since_ns in enumerate(oldest_ns):
+        age_ns = max(0, sources.clock_ns() - since_ns) if since_ns else 0
+        yield Sample((str(gateway),), age_ns / 1e9)
+
+
+def audit_differing_nodes(sources: MetricSources) -> Samples:
+    """Return the number of nodes with a wrong count."""
+    looks = sources.views.column(NODES.name, "audit_looks")
+    yield Sample((), int(np.count_nonzero(looks >= DIFFERING_LOOKS)))
 
 
 def nodes(sources: MetricSources) -> Samples:

@@ -88,6 +88,25 @@ FROM_LAYOUT = (
         if column.unit == "total"
     ),
     Metric(
+        f"{PREFIX}model_not_available_by_reason_total",
+        "counter",
+        "MODEL_NOT_AVAILABLE received, by the reason that nodes give in error.details.reason",
+        read.missing_by_reason,
+        labels=("reason",),
+        origin=f"`{layout.STORMS.name}.model_missing_by_reason_total`",
+    ),
+    *(
+        Metric(
+            f"{PREFIX}node_{column.name}",
+            "counter",
+            f"{column.help}; the {read.NODES_NAMED_MAX} nodes with most, all others as other",
+            read.by_node_reader(column, whole),
+            labels=("node",),
+            origin=f"`{layout.NODES.name}.{column.name}`",
+        )
+        for column, whole in read.NODE_TOTALS
+    ),
+    Metric(
         f"{PREFIX}excluded_total",
         "counter",
         "nodes that were out of the question when a job ended with NO_AVAILABLE_NODE",
@@ -119,6 +138,21 @@ DERIVED = (
         "wait so far of the job that waits longest for a node",
         read.oldest_queued_seconds,
         "seconds",
+    ),
+    Metric(
+        f"{PREFIX}gateway_oldest_job_seconds",
+        "gauge",
+        "age of the oldest job without an outcome",
+        read.oldest_job_seconds,
+        "seconds",
+        _GATEWAY,
+    ),
+    Metric(
+        f"{PREFIX}audit_differing_nodes",
+        "gauge",
+        "nodes whose in-flight count has not been what their gateway holds for over 3 s",
+        read.audit_differing_nodes,
+        "nodes",
     ),
     Metric(
         f"{PREFIX}nodes",

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from scheduler import __version__
+from scheduler.stats.capacity import Capacity
 from scheduler.stats.commands import Accepted, CommandRequest
 from scheduler.stats.exposition import MetricsDocument
 from scheduler.stats.history import History
@@ -14,6 +15,7 @@ from scheduler.stats.node_table import NodeTable, NodeView
 from scheduler.stats.refusals import Refusals
 from scheduler.stats.responses import JSON, PROBLEM_JSON, Problem
 from scheduler.stats.schema import Snapshot
+from scheduler.stats.waterfall import Waterfall
 
 _REFERENCES = "#/components/schemas/{name}"
 
@@ -96,6 +98,18 @@ OPERATIONS: tuple[Operation, ...] = (
         "Why jobs were refused or failed",
         body=Refusals,
         answers=_UNCHANGED,
+    ),
+    Operation(
+        "/api/v1/capacity",
+        "How many more jobs fit now, by what they require, and what blocks the next one",
+        body=Capacity,
+        answers=_UNCHANGED,
+    ),
+    Operation(
+        "/api/v1/waterfall",
+        "How long each stage of a job takes",
+        body=Waterfall,
+        answers={**_UNCHANGED, **_NONE_YET},
     ),
     Operation(
         "/api/v1/events",

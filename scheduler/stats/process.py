@@ -21,6 +21,7 @@ from scheduler.memory.layout import STATS_ROW
 from scheduler.memory.segment import Segment
 from scheduler.stats.admin import AdminGate
 from scheduler.stats.assets import Dashboard
+from scheduler.stats.capacity import CapacityReader
 from scheduler.stats.catalog import EmptyCatalogue, FileCatalogue, ServiceCatalogue
 from scheduler.stats.catalog_http import HttpCatalogue
 from scheduler.stats.commands import CommandPipe, NodeCommands
@@ -34,6 +35,7 @@ from scheduler.stats.node_table import NodeTables
 from scheduler.stats.publisher import Publisher
 from scheduler.stats.reading import MemoryReader
 from scheduler.stats.store import FileStore, MemoryStore
+from scheduler.stats.waterfall import WaterfallKeeper
 
 _SAVE_SECONDS = 1.0
 """For the first snapshot file; a slower disk doesn't keep operators out."""
@@ -67,6 +69,7 @@ class StatsProcess:
         self._served = MemoryStore()
         self._nodes = NodeTables()
         self._history = HistoryKeeper(config.stats.refresh_seconds, _now_ms)
+        self._waterfall = WaterfallKeeper()
         self._stream = EventStream()
         self._publisher = Publisher(
             config,
@@ -76,7 +79,12 @@ class StatsProcess:
             served=self._served,
             saved=FileStore(config.snapshot_path),
             source=f"{boot.epoch}-{boot.incarnation}",
-            observers=(self._nodes.observe, self._history.observe, self._stream.observe),
+            observers=(
+                self._nodes.observe,
+                self._history.observe,
+                self._waterfall.observe,
+                self._stream.observe,
+            ),
         )
         self._refresh_seconds = config.stats.refresh_seconds
         self._ended = asyncio.Event()
@@ -104,6 +112,8 @@ class StatsProcess:
                 clock_ns=time.monotonic_ns,
             ),
             commands=commands,
+            capacity=CapacityReader(views, config.scheduler),
+            waterfall=self._waterfall,
         )
 
     async def run(self) -> None:

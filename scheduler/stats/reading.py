@@ -76,6 +76,7 @@ class Reading:
     gateways: dict[str, int]
     dispatcher: dict[str, int]
     oldest_queued_ns: int
+    oldest_job_ns: int
     latency: dict[str, Int64s]
     generation: int
     started_ns: int
@@ -117,6 +118,7 @@ class MemoryReader:
                 for column in _DISPATCHER_COUNTERS
             },
             oldest_queued_ns=int(views.column(DISPATCHER_COUNTERS.name, "oldest_queued_ns")[0]),
+            oldest_job_ns=self._read_oldest_job_ns(),
             latency=self._read_latency(),
             generation=int(views.column("header", "generation")[0]),
             started_ns=self._started_ns,
@@ -169,6 +171,10 @@ class MemoryReader:
     def _look_at_gateways(self) -> dict[str, int]:
         column = self._views.column
         return {name: int(column(GATEWAY_COUNTERS.name, name).sum()) for name in _GATEWAY_COUNTERS}
+
+    def _read_oldest_job_ns(self) -> int:
+        oldest_ns = self._views.column(GATEWAY_COUNTERS.name, "oldest_job_ns")
+        return min((ns for ns in oldest_ns.tolist() if ns), default=0)
 
     def _read_latency(self) -> dict[str, Int64s]:
         column, block = self._views.column, GATEWAY_LATENCY.name

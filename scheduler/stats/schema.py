@@ -162,8 +162,43 @@ class CatalogueState(Struct, frozen=True):
     failures_total: int = 0
 
 
+class DifferingNode(Struct, frozen=True):
+    """A node whose in-flight count is not what its gateway holds, for so long that it is wrong."""
+
+    node_id: str
+    in_flight: int
+    held: int
+    seconds: float
+
+
+class RightedNode(Struct, frozen=True):
+    """A node on which slots were freed that no attempt held."""
+
+    node_id: str
+    slots: int
+
+
+class Audit(Struct, frozen=True):
+    """Load recounted: all is well while `differing` is empty and the totals don't grow.
+
+    `differing` and `righted` name the worst 20 of the nodes that are known.
+    """
+
+    differing_nodes: int
+    differing: list[DifferingNode]
+    slots_freed_total: int
+    rows_rescored_total: int
+    attempts_dropped_total: int
+    jobs_overdue_total: int
+    oldest_job_ms: int
+    righted: list[RightedNode]
+
+
 class Scheduler(Struct, frozen=True):
-    """The scheduler itself. `generation` counts the dispatchers started."""
+    """The scheduler itself. `generation` counts the dispatchers started.
+
+    `audit` says whether the counts of load are true.
+    """
 
     version: str
     uptime_s: float
@@ -174,6 +209,7 @@ class Scheduler(Struct, frozen=True):
     latency: dict[str, Percentiles]
     processes: list[ProcessHealth]
     catalogue: CatalogueState
+    audit: Audit
 
 
 class Origin(Struct, frozen=True):

@@ -6,6 +6,7 @@ import numpy as np
 from scheduler import __version__
 from scheduler.config import LoadBalancerSettings
 from scheduler.memory.histogram import percentile_ns
+from scheduler.stats.audit import make_audit
 from scheduler.stats.languages import language_usage, top_languages
 from scheduler.stats.power import compute_power
 from scheduler.stats.reading import Int64s, Reading, SessionRows, Words
@@ -58,6 +59,7 @@ def make_snapshot(
             latency={name: _percentiles(counts) for name, counts in reading.latency.items()},
             processes=processes,
             catalogue=catalogue,
+            audit=make_audit(reading, now_ns),
         ),
         snapshot=origin,
     )

@@ -1,4 +1,5 @@
 from scheduler.config import ModelNotAvailableSettings
+from scheduler.dispatch.counts import Counts
 from scheduler.dispatch.nodes import Node
 from scheduler.dispatch.settings import nanoseconds
 from scheduler.dispatch.storms import ModelMarks
@@ -25,7 +26,7 @@ def a_node() -> Node:
 
 
 def test_a_report_marks_the_services_for_their_time_to_live() -> None:
-    marks, node = ModelMarks(SETTINGS, Tables.allocate(1, 1)), a_node()
+    marks, node = ModelMarks(SETTINGS, Tables.allocate(1, 1), Counts()), a_node()
     assert marks.report(node, 0b11, at(0)) == 2
     assert node.marked == 0b11
     assert marks.expire(at(59.9)) == []
@@ -34,14 +35,14 @@ def test_a_report_marks_the_services_for_their_time_to_live() -> None:
 
 
 def test_repeats_within_the_debounce_window_count_once() -> None:
-    marks, node = ModelMarks(SETTINGS, Tables.allocate(1, 1)), a_node()
+    marks, node = ModelMarks(SETTINGS, Tables.allocate(1, 1), Counts()), a_node()
     marks.report(node, 0b1, at(0))
     assert marks.report(node, 0b1, at(4.9)) == 0
     assert marks.expire(at(60)) == [node]
 
 
 def test_a_report_after_the_debounce_window_renews_the_mark() -> None:
-    marks, node = ModelMarks(SETTINGS, Tables.allocate(1, 1)), a_node()
+    marks, node = ModelMarks(SETTINGS, Tables.allocate(1, 1), Counts()), a_node()
     marks.report(node, 0b1, at(0))
     assert marks.report(node, 0b1, at(5)) == 1
     assert marks.expire(at(60)) == []
@@ -51,7 +52,7 @@ def test_a_report_after_the_debounce_window_renews_the_mark() -> None:
 
 def test_a_storm_from_one_node_is_cut_to_its_rate() -> None:
     marks, node, other = (
-        ModelMarks(SETTINGS, Tables.allocate(2, 1)),
+        ModelMarks(SETTINGS, Tables.allocate(2, 1), Counts()),
         a_node(),
         Node(1, node_ref(1, 1), "other"),
     )
@@ -62,7 +63,7 @@ def test_a_storm_from_one_node_is_cut_to_its_rate() -> None:
 
 
 def test_a_forgotten_node_leaves_nothing_behind() -> None:
-    marks, node = ModelMarks(SETTINGS, Tables.allocate(1, 1)), a_node()
+    marks, node = ModelMarks(SETTINGS, Tables.allocate(1, 1), Counts()), a_node()
     marks.report(node, 0b11, at(0))
     marks.forget(node)
     assert node.marked == 0
@@ -119,7 +120,7 @@ def test_reports_of_attempts_that_hold_nothing_mark_nothing() -> None:
 
 def test_what_becomes_of_reports_is_counted_by_service() -> None:
     tables = Tables.allocate(1, 1)
-    marks, node = ModelMarks(SETTINGS, tables), a_node()
+    marks, node = ModelMarks(SETTINGS, tables, Counts()), a_node()
     assert marks.report(node, 0b1111, at(0)) == 2
     marks.report(node, 0b0001, at(1))
     assert tables.service_marked_total[:4].tolist() == [1, 1, 0, 0]

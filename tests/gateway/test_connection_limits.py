@@ -158,6 +158,7 @@ def test_a_message_too_large_gets_an_error_and_1009(run: RunLoop, fragmented: bo
             assert opcode == TEXT
             error = json.loads(payload)
             assert (error["type"], error["code"]) == ("error", "MESSAGE_TOO_LARGE")
+            assert site.refusals == ["MESSAGE_TOO_LARGE"]
             assert "1024" in error["message"]
             assert await raw.close_code() == 1009
 
@@ -332,6 +333,7 @@ def test_an_identified_peer_may_have_a_rate_of_its_own_and_is_told_that_one(run:
             error = json.loads(answer[1])
             assert error["code"] == "RATE_LIMITED"
             assert "50 messages" in error["message"]
+            assert set(site.refusals) == {"RATE_LIMITED"}
             assert 100 <= len(peer.texts) < 120
 
     run(scenario)

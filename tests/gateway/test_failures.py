@@ -59,3 +59,17 @@ def test_it_never_takes_more_room_than_there_is(message: str, details: bytes) ->
 def test_a_missing_model_names_its_service_where_it_does(details: bytes, service: str) -> None:
     failure = failed(NodeFailure("MODEL_NOT_AVAILABLE", "not here", Raw(details)))
     assert failure.service == service
+
+
+@pytest.mark.parametrize(
+    ("details", "reason"),
+    [
+        (b'{"reason": "downloading"}', "downloading"),
+        (b'{"reason": "gremlins"}', "other"),
+        (b"{}", "unspecified"),
+        (b"[1]", "unspecified"),
+    ],
+)
+def test_a_missing_model_says_why(details: bytes, reason: str) -> None:
+    failure = failed(NodeFailure("MODEL_NOT_AVAILABLE", "not here", Raw(details)))
+    assert failure.reason == reason

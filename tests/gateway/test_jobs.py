@@ -185,3 +185,36 @@ class DeskMachine(RuleBasedStateMachine):
 
 TestDeskMachine = DeskMachine.TestCase
 TestDeskMachine.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+
+
+def test_the_age_of_the_oldest_job_is_shown(world: World) -> None:
+    desk, owner = desk_of(world.gateways[0]), Owner()
+    desk.sweep()
+    assert world.count("oldest_job_ns") == 0
+    first, second = accept(world, owner), accept(world, owner)
+    desk.sweep()
+    assert world.count("oldest_job_ns") == first.accepted_ns
+    desk.cancel(first, "no more")
+    desk.sweep()
+    assert world.count("oldest_job_ns") == second.accepted_ns
+
+
+def test_a_job_that_outlives_every_deadline_fails(world: World) -> None:
+    desk, owner = desk_of(world.gateways[0]), Owner()
+    overdue, young = accept(world, owner), accept(world, owner)
+    overdue.accepted_ns -= desk._lifetime_ns
+    desk.sweep()
+    assert owner.told == [("INTERNAL_ERROR", overdue.key)]
+    assert world.count("jobs_overdue_total") == 1
+    assert world.count("oldest_job_ns") == young.accepted_ns
+    assert balance(world) == (2, 2)
+    world.settle()
+    assert world.core.counts.cancelled_total == 1
+
+
+def test_a_job_lives_longer_than_all_its_attempts_may_take(world: World) -> None:
+    timeouts = world.config.scheduler.job_timeout
+    longest = timeouts.failover_max_attempts * (
+        timeouts.pending_timeout_seconds + world.config.scheduler.job_timeout_seconds
+    )
+    assert desk_of(world.gateways[0])._lifetime_ns > longest * 1e9

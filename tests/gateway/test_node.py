@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from scheduler.config import Config, JobTimeoutSettings, NodeHealthSettings, SchedulerSettings
 from scheduler.protocol.codes import code_index
-from scheduler.protocol.records import DrainNode
+from scheduler.protocol.ids import slot_of
+from scheduler.protocol.records import AuditNode, DrainNode, RunningAttempt
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.world import ARENA_BYTES, SERVICES, FakeNode, World
 
@@ -341,3 +343,96 @@ def test_an_operators_drain_reaches_the_node(world: World) -> None:
         told = node.wire.take()
         assert {"type": "node_control", "command": command, "reason": "maintenance"} in told
         assert status in [m.get("status") for m in told]
+
+
+def held(world: World, node: FakeNode) -> int:
+    return int(world.segment.views.column("nodes", "held")[slot_of(node.peer.ref)])
+
+
+def test_the_attempts_that_a_node_holds_are_shown_to_the_dispatcher(world: World) -> None:
+    node, session = world.node(max_concurrent_jobs=3), world.session()
+    for index in range(3):
+        session.speak(index)
+    first, second, _ = node.jobs()
+    assert held(world, node) == 3
+    node.answer(first)
+    node.fail(second, "NMT_TIMEOUT")
+    assert held(world, node) == 1
+    session.hang_up()
+    assert held(world, node) == 0
+
+
+def test_a_node_that_comes_back_begins_with_no_attempts(world: World) -> None:
+    node, session = world.node(node_id="node-7"), world.session()
+    session.speak()
+    node.hang_up()
+    back = world.node(node_id="node-7", ready=False)
+    assert held(world, back) == 0
+
+
+def test_an_attempt_that_a_gateway_lost_runs_again(world: World) -> None:
+    node, session = world.node(), world.session()
+    session.speak()
+    [job] = node.jobs()
+    lost = next(iter(node.peer._attempts))
+    node.peer._attempts.end(lost.job, lost.attempt)
+    world.links[0].handlers[AuditNode](AuditNode(node.peer.ref, [lost]))
+    world.settle()
+    [again] = node.jobs()
+    assert (again["job_id"], again["attempt_id"]) == (job["job_id"], 2)
+    node.answer(again)
+    assert "translation_result" in session.heard_types()
+    assert world.core.counts.audit_freed_total == 1
+
+
+def test_an_audit_of_attempts_that_run_changes_nothing(world: World) -> None:
+    node, session = world.node(), world.session()
+    session.speak()
+    [job] = node.jobs()
+    world.links[0].handlers[AuditNode](AuditNode(node.peer.ref, [*node.peer._attempts]))
+    world.settle()
+    assert world.core.counts.audit_freed_total == 0
+    node.answer(job)
+    assert "translation_result" in session.heard_types()
+
+
+def test_an_audit_that_meets_a_result_on_its_way_changes_nothing(world: World) -> None:
+    node, session = world.node(), world.session()
+    session.speak()
+    [job] = node.jobs()
+    running = [*node.peer._attempts]
+    node.peer.on_text(  # the dispatcher hears of it only after it has asked
+        msgspec.json.encode(
+            {
+                "type": "job_result",
+                "job_id": job["job_id"],
+                "attempt_id": 1,
+                "node_id": node.node_id,
+                "session_id": job["session_id"],
+                "utterance_index": 0,
+                "success": True,
+                "text_asr": "hello",
+                "trace_id": job["trace_id"],
+            }
+        )
+    )
+    world.links[0].handlers[AuditNode](AuditNode(node.peer.ref, running))
+    world.settle()
+    assert world.core.counts.audit_freed_total == 0
+    assert session.heard_types().count("translation_result") == 1
+
+
+def test_an_attempt_that_the_dispatcher_knows_nothing_of_is_cancelled(world: World) -> None:
+    node, session = world.node(), world.session()
+    session.speak()
+    [job] = node.jobs()
+    world.links[0].handlers[AuditNode](AuditNode(node.peer.ref, []))
+    assert [m["type"] for m in node.wire.take()] == ["job_cancel"]
+    assert world.count("attempts_dropped_total") == 1
+    node.answer(job)
+    assert world.count("results_stale_total") == 1
+
+
+def test_an_audit_of_a_node_that_has_left_is_dropped(world: World) -> None:
+    world.links[0].handlers[AuditNode](AuditNode(77, [RunningAttempt(1, 1)]))
+    assert not world.links[0].sent

@@ -56,3 +56,11 @@ def test_figures_out_of_range_are_shown_within_it(
 ) -> None:
     NodeUsage(world.segment.views).write(REF, ResourceUsage(0, 0, 0, reported), 0, 1)
     assert row(world, "gpu_percent") == shown
+
+
+def test_the_attempts_it_holds_are_written_and_a_new_row_has_none(world: World) -> None:
+    usage = NodeUsage(world.segment.views)
+    usage.hold(REF, 3)
+    assert row(world, "held") == 3
+    usage.start(REF, 1)
+    assert row(world, "held") == 0

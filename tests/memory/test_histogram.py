@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.memory.histogram import Histogram, bounds_ns, bucket_of, percentile_ns
+from scheduler.memory.histogram import Histogram, bounds_ns, bucket_of, mean_ns, percentile_ns
 from scheduler.memory.layout import HISTOGRAM_BUCKETS, Dimensions
 from scheduler.memory.segment import Segment
 
@@ -58,3 +58,15 @@ def test_recording_counts_in_shared_memory() -> None:
     assert counts[1, bucket_of(5_000)] == 2
     assert counts.sum() == 2
     segment.close()
+
+
+@given(st.lists(st.integers(1_024, 10**11), min_size=1, max_size=200))
+def test_a_mean_is_off_by_an_eighth_at_most(values: list[int]) -> None:
+    counts = np.zeros(HISTOGRAM_BUCKETS, np.int64)
+    for value in values:
+        counts[bucket_of(value)] += 1
+    assert mean_ns(counts) == pytest.approx(np.mean(values), rel=0.13)
+
+
+def test_without_values_a_mean_is_zero() -> None:
+    assert mean_ns(np.zeros(HISTOGRAM_BUCKETS, np.int64)) == 0

@@ -25,6 +25,7 @@ from scheduler.stats.reading import MemoryReader
 from scheduler.stats.schema import CatalogueState, Origin, StatsCounters
 from scheduler.stats.snapshot import encode, make_snapshot
 from scheduler.stats.store import MemoryStore, SnapshotStore
+from scheduler.stats.waterfall import WaterfallKeeper
 from tests.stats.world import DIMENSIONS, STARTED_NS, World
 
 Client = TestClient[web.Request, web.Application]
@@ -101,6 +102,8 @@ def sources(**parts: Any) -> Sources:
         "stream": EventStream(),
         "dashboard": Dashboard(),
         "commands": NodeCommands(AdminGate(""), CommandPipe(), None, print),  # type: ignore[arg-type]
+        "capacity": None,
+        "waterfall": WaterfallKeeper(),
     }
     return Sources(**(defaults | parts))
 

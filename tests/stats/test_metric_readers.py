@@ -8,7 +8,9 @@ from scheduler.memory.histogram import Histogram, bucket_of
 from scheduler.memory.layout import DISPATCHER_ROW, FIRST_GATEWAY_ROW
 from scheduler.protocol.codes import code_index
 from scheduler.protocol.exclusions import Exclusion
+from scheduler.protocol.missing import missing_reason_index
 from scheduler.protocol.status import Status
+from scheduler.stats import metric_readers
 from scheduler.stats.meter import RequestMeter
 from scheduler.stats.metric_readers import Distribution, MetricSources, Sample
 from scheduler.stats.metrics import METRICS
@@ -134,3 +136,37 @@ def test_exclusions(world: World) -> None:
     excluded = values(metric_sources(world), "scheduler_excluded_total")
     assert excluded[(Exclusion.FULL.value,)] == 6
     assert len(excluded) == len(Exclusion)
+
+
+def test_missing_models_by_reason(world: World) -> None:
+    column = world.views.column("storms", "model_missing_by_reason_total")
+    column[0, missing_reason_index("downloading")] = 4
+    reasons = values(metric_sources(world), "scheduler_model_not_available_by_reason_total")
+    assert reasons.pop(("downloading",)) == 4
+    assert set(reasons.values()) == {0}
+
+
+def test_totals_of_nodes_name_the_worst_and_sum_up_the_rest(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metric_readers, "NODES_NAMED_MAX", 2)
+    for slot, total in enumerate((1, 5, 0, 3)):
+        world.put_node(slot, f"node-{slot}", model_missing_total=total)
+    world.put_node(4, "left", status=Status.FREE, model_missing_total=9)
+    world.put("dispatcher_counters", 0, model_not_available_total=18)
+    sources = metric_sources(world)
+    assert values(sources, "scheduler_node_model_missing_total") == {
+        ("node-1",): 5,
+        ("node-3",): 3,
+        ("other",): 10,
+    }
+    assert values(sources, "scheduler_node_audit_freed_total") == {("other",): 0}
+
+
+def test_signs_of_lost_load(world: World) -> None:
+    world.put_node(0, "wrong", audit_looks=30)
+    world.put_node(1, "for a moment", audit_looks=29)
+    world.count(1, oldest_job_ns=STARTED_NS + 2_000_000_000)
+    sources = metric_sources(world)
+    assert values(sources, "scheduler_audit_differing_nodes") == {(): 1}
+    assert values(sources, "scheduler_gateway_oldest_job_seconds") == {("0",): 0, ("1",): 3.0}

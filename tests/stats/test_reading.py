@@ -130,7 +130,10 @@ def test_every_declared_counter_is_read(world: World, reader: MemoryReader) -> N
     for number, name in enumerate(names):
         world.count(0, **{name: number})
         world.count(1, **{name: 1_000})
-    assert reader.read().gateways == {name: 1_000 + i for i, name in enumerate(names)}
+    expected = {name: 1_000 + i for i, name in enumerate(names)}
+    reading = reader.read()
+    assert reading.oldest_job_ns == expected.pop("oldest_job_ns") - 1_000
+    assert reading.gateways == expected
 
 
 def test_points_in_time_are_no_counters(world: World, reader: MemoryReader) -> None:

@@ -93,7 +93,11 @@ def test_an_empty_scheduler_has_every_field(world: World) -> None:
             },
             "queue": {"depth": 0, "oldest_wait_ms": 0},
             "counters": {
-                "gateways": {column.name: 0 for column in GATEWAY_COUNTERS.columns},
+                "gateways": {
+                    column.name: 0
+                    for column in GATEWAY_COUNTERS.columns
+                    if column.name != "oldest_job_ns"
+                },
                 "dispatcher": {
                     column.name: 0
                     for column in DISPATCHER_COUNTERS.columns
@@ -129,6 +133,16 @@ def test_an_empty_scheduler_has_every_field(world: World) -> None:
                 "last_error": "no",
                 "fetches_total": 9,
                 "failures_total": 4,
+            },
+            "audit": {
+                "differing_nodes": 0,
+                "differing": [],
+                "slots_freed_total": 0,
+                "rows_rescored_total": 0,
+                "attempts_dropped_total": 0,
+                "jobs_overdue_total": 0,
+                "oldest_job_ms": 0,
+                "righted": [],
             },
         },
         "snapshot": {
