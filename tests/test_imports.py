@@ -36,7 +36,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "simulation": (*BASE, "memory.layout", "selection", "dispatch"),
     "sdk": ("protocol", "errors"),
     "nodes": ("protocol", "errors", "sdk"),
-    "top": (*SHARED, "stats.reading", "stats.health", "stats.schema"),
+    "top": (*SHARED, "stats.audit", "stats.reading", "stats.health", "stats.schema"),
     "cli": (
         *(*SHARED, "supervisor", "sdk", "nodes", "talk", "simulation"),
         *("cli_client", "cli_node", "cli_top"),

@@ -330,6 +330,9 @@ DISPATCHER_COUNTERS = Block(
     by_row=True,
 )
 
+LATENCY_SUMS = ("dispatch", "end_to_end")
+"""Histograms of GATEWAY_LATENCY that are no stage but a sum of some."""
+
 GATEWAY_LATENCY = Block(
     "gateway_latency",
     "gateways",

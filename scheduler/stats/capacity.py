@@ -13,7 +13,7 @@ from scheduler.selection.capacity import Room, retry_after_ms, room
 from scheduler.selection.columns import NodeColumns, Words
 from scheduler.selection.exclusions import reasons
 from scheduler.selection.services import mask_of, services_by_requirement, words_of
-from scheduler.stats.reading import texts
+from scheduler.stats.reading import services_of, texts
 
 NO_NODES = "no_nodes"
 """What blocks a job where not one node is registered."""
@@ -66,7 +66,7 @@ class CapacityReader:
         found = [
             self._class(
                 nodes,
-                _services(words, names),
+                services_of(words, names),
                 words,
                 queued=int(column(CLASSES.name, "queued")[row]),
                 told_ms=int(column(CLASSES.name, "retry_after_ms")[row]),
@@ -105,11 +105,6 @@ class CapacityReader:
             blocks_next=_blocks_next(found),
             blocked={reason: Blocked(*counts) for reason, counts in found.blocked.items()},
         )
-
-
-def _services(words: Words, names: list[str]) -> list[str]:
-    mask = int.from_bytes(words.tobytes(), "little")
-    return sorted(name for bit, name in enumerate(names) if mask >> bit & 1 and name)
 
 
 def _blocks_next(found: Room) -> str:

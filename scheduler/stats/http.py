@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler, Middleware
 from scheduler.stats.assets import Dashboard
 from scheduler.stats.capacity import CapacityReader, capacity_json
 from scheduler.stats.commands import NodeCommands
+from scheduler.stats.decisions import DecisionsReader
 from scheduler.stats.events import EventStream
 from scheduler.stats.exposition import PrometheusText, metrics_json
 from scheduler.stats.history import HistoryKeeper
@@ -43,6 +44,7 @@ class Sources:
     metrics: MetricSources
     commands: NodeCommands
     capacity: CapacityReader
+    decisions: DecisionsReader
     waterfall: WaterfallKeeper
 
 
@@ -66,6 +68,7 @@ def make_app(sources: Sources) -> web.Application:
     router.add_get("/api/v1/history", routes.history)
     router.add_get("/api/v1/refusals", routes.refusals)
     router.add_get("/api/v1/capacity", routes.capacity)
+    router.add_get("/api/v1/decisions", routes.decisions)
     router.add_get("/api/v1/waterfall", routes.waterfall)
     router.add_get("/api/v1/events", sources.stream.subscribe, allow_head=False)
     router.add_get("/openapi.json", routes.openapi)
@@ -154,6 +157,10 @@ class _Routes:
     async def capacity(self, request: web.Request) -> web.Response:
         data = capacity_json(self._sources.capacity, time.time_ns() // 1_000_000)
         return Prepared(data).respond(request)
+
+    async def decisions(self, request: web.Request) -> web.Response:
+        now_ns, now_ms = time.monotonic_ns(), time.time_ns() // 1_000_000
+        return self._sources.decisions.respond(request, now_ns, now_ms)
 
     async def waterfall(self, request: web.Request) -> web.Response:
         document = self._sources.waterfall.document()

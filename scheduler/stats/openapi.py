@@ -9,6 +9,7 @@ from msgspec import Struct
 from scheduler import __version__
 from scheduler.stats.capacity import Capacity
 from scheduler.stats.commands import Accepted, CommandRequest
+from scheduler.stats.decisions import Decisions
 from scheduler.stats.exposition import MetricsDocument
 from scheduler.stats.history import History
 from scheduler.stats.node_table import NodeTable, NodeView
@@ -33,6 +34,7 @@ class Operation:
     answers: dict[int, str] = field(default_factory=dict)
     needs_token: bool = False
     takes: type[Struct] | None = None
+    query: tuple[str, ...] = ()
 
 
 _UNCHANGED = {304: "the client has it already"}
@@ -106,6 +108,13 @@ OPERATIONS: tuple[Operation, ...] = (
         answers=_UNCHANGED,
     ),
     Operation(
+        "/api/v1/decisions",
+        "How nodes were chosen lately: ?job=ID for one job, ?limit=N, 100 by default",
+        body=Decisions,
+        answers={**_UNCHANGED, 400: "the query is wrong", 404: "no job of this run"},
+        query=("job", "limit"),
+    ),
+    Operation(
         "/api/v1/waterfall",
         "How long each stage of a job takes",
         body=Waterfall,
@@ -162,10 +171,13 @@ def _describe(operation: Operation) -> dict[str, Any]:
         },
     }
     names = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
-    if names:
+    if names or operation.query:
         described["parameters"] = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-            for name in names
+            *(
+                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+                for name in names
+            ),
+            *({"name": n, "in": "query", "schema": {"type": "string"}} for n in operation.query),
         ]
     if operation.takes is not None:
         described["requestBody"] = {"content": _content(JSON, operation.takes)}

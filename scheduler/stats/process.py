@@ -25,6 +25,7 @@ from scheduler.stats.capacity import CapacityReader
 from scheduler.stats.catalog import EmptyCatalogue, FileCatalogue, ServiceCatalogue
 from scheduler.stats.catalog_http import HttpCatalogue
 from scheduler.stats.commands import CommandPipe, NodeCommands
+from scheduler.stats.decisions import DecisionsReader
 from scheduler.stats.events import EventStream
 from scheduler.stats.health import STALE_REFRESHES, HealthReader, missing
 from scheduler.stats.history import HistoryKeeper
@@ -113,6 +114,7 @@ class StatsProcess:
             ),
             commands=commands,
             capacity=CapacityReader(views, config.scheduler),
+            decisions=DecisionsReader(views, boot.epoch),
             waterfall=self._waterfall,
         )
 

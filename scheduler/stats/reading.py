@@ -194,6 +194,12 @@ def texts(values: Texts) -> list[str]:
     return [value.decode(errors="replace") for value in values.tolist()]
 
 
+def services_of(words: Words, service_ids: list[str]) -> list[str]:
+    """Return the sorted ids in a service bitset of shape (SERVICE_WORDS,)."""
+    mask = int.from_bytes(words.tobytes(), "little")
+    return sorted(name for bit, name in enumerate(service_ids) if mask >> bit & 1 and name)
+
+
 def _shown(block: Block) -> tuple[str, ...]:
     return tuple(column.name for column in block.columns if column.unit != _CLOCK_UNIT)
 

@@ -4,13 +4,10 @@ import msgspec
 from msgspec import Struct
 
 from scheduler.memory.histogram import mean_ns, percentile_ns
-from scheduler.memory.layout import GATEWAY_LATENCY
+from scheduler.memory.layout import GATEWAY_LATENCY, LATENCY_SUMS
 from scheduler.stats.publisher import Publication
 from scheduler.stats.reading import Int64s
 from scheduler.stats.responses import Prepared
-
-SUMS = ("dispatch", "end_to_end")
-"""What is no stage but a sum of some."""
 
 _HELP = {column.name.removesuffix("_ns"): column.help for column in GATEWAY_LATENCY.columns}
 
@@ -69,10 +66,10 @@ def _waterfall(before: Publication | None, now: Publication) -> Waterfall:
     return Waterfall(
         generated_at_ms=now.snapshot.snapshot.generated_at_ms,
         interval_s=round((now.now_ns - since_ns) / 1e9, 3),
-        stages=[stage for stage in whole if stage.name not in SUMS],
-        sums=[stage for stage in whole if stage.name in SUMS],
-        interval_stages=[stage for stage in interval if stage.name not in SUMS],
-        interval_sums=[stage for stage in interval if stage.name in SUMS],
+        stages=[stage for stage in whole if stage.name not in LATENCY_SUMS],
+        sums=[stage for stage in whole if stage.name in LATENCY_SUMS],
+        interval_stages=[stage for stage in interval if stage.name not in LATENCY_SUMS],
+        interval_sums=[stage for stage in interval if stage.name in LATENCY_SUMS],
     )
 
 

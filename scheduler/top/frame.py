@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from scheduler import __version__
 from scheduler.memory.histogram import percentile_ns
 from scheduler.protocol.status import Status
+from scheduler.stats.audit import make_audit
 from scheduler.stats.reading import Int64s, NodeColumns, Words
-from scheduler.stats.schema import ProcessHealth
+from scheduler.stats.schema import Audit, ProcessHealth
 from scheduler.top.reading import Sample
 
 Indices = NDArray[np.intp]
@@ -104,6 +105,7 @@ class Frame(Struct, frozen=True):
     gateways: list[GatewayLine]
     node_counts: dict[str, int]
     slots: int
+    audit: Audit
 
 
 class Order(Enum):
@@ -155,6 +157,7 @@ def make_frame(before: Sample | None, now: Sample) -> Frame:
             kind.wire: int((status == kind).sum()) for kind in Status if kind is not Status.FREE
         },
         slots=int(reading.table["capacity"][status == Status.READY].sum()),
+        audit=make_audit(reading, now.now_ns),
     )
 
 

@@ -15,8 +15,9 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from scheduler.memory.layout import LATENCY_SUMS
 from scheduler.stats.health import missing
-from scheduler.stats.schema import ProcessHealth
+from scheduler.stats.schema import Audit, ProcessHealth
 from scheduler.top.frame import Frame, Latency, Order, node_lines, sorted_rows
 from scheduler.top.reading import Sample
 from scheduler.top.tables import (
@@ -112,6 +113,7 @@ class Screen:
             _headline(frame),
             _processes(frame.processes),
             *_problems(frame.processes),
+            *_audit(frame.audit),
             *_rates(frame),
             *middle,
             gateway_table(frame.gateways, gateways_max, width),
@@ -166,6 +168,23 @@ def _problems(processes: list[ProcessHealth]) -> Iterable[Text]:
         yield _line(("; ".join(problems), "bold red"))
 
 
+def _audit(audit: Audit) -> Iterable[Text]:
+    if audit.differing_nodes:
+        names = [plain(node.node_id) for node in audit.differing]
+        if audit.differing_nodes > len(names):
+            names.append(f"{audit.differing_nodes - len(names)} more")
+        yield _line((f"load counted wrongly: {', '.join(names)}", "bold red"))
+    righted = {
+        "slots freed": audit.slots_freed_total,
+        "rows rescored": audit.rows_rescored_total,
+        "attempts dropped": audit.attempts_dropped_total,
+        "jobs overdue": audit.jobs_overdue_total,
+    }
+    if any(righted.values()):
+        parts = ", ".join(f"{what} {count:,}" for what, count in righted.items() if count)
+        yield _line((f"load put right since the start: {parts}", "yellow"))
+
+
 def _rates(frame: Frame) -> Iterable[Text]:
     rates = frame.rates
     yield Text.assemble(
@@ -190,7 +209,13 @@ def _latency_table(frame: Frame, rows_max: int | None) -> Table:
     table.add_column("latency, ms")
     for name in ("jobs", "p50", "p90", "p99"):
         table.add_column(name, justify="right", min_width=7)
-    for name, latency in list(frame.latency.items())[:rows_max]:
+    # What stages add up to comes first: on a low terminal that is all there is room for.
+    names = [
+        *reversed(LATENCY_SUMS),
+        *(name for name in frame.latency if name not in LATENCY_SUMS),
+    ]
+    for name in names[:rows_max]:
+        latency = frame.latency[name]
         table.add_row(name.replace("_", " "), f"{latency.count:,}", *_percentiles(latency))
     return table
 

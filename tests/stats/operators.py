@@ -103,6 +103,7 @@ def sources(**parts: Any) -> Sources:
         "dashboard": Dashboard(),
         "commands": NodeCommands(AdminGate(""), CommandPipe(), None, print),  # type: ignore[arg-type]
         "capacity": None,
+        "decisions": None,
         "waterfall": WaterfallKeeper(),
     }
     return Sources(**(defaults | parts))

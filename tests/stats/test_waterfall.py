@@ -3,8 +3,8 @@ from collections.abc import Iterator
 import pytest
 
 from scheduler.memory.histogram import Histogram
-from scheduler.memory.layout import GATEWAY_LATENCY
-from scheduler.stats.waterfall import SUMS, WaterfallKeeper
+from scheduler.memory.layout import GATEWAY_LATENCY, LATENCY_SUMS
+from scheduler.stats.waterfall import WaterfallKeeper
 from tests.stats.operators import START_MS, Client, Publishing, json_of, serve
 from tests.stats.world import World, make_world
 
@@ -27,7 +27,7 @@ def test_stages_come_in_their_order_and_sums_apart(world: World) -> None:
         found = await json_of(client, "/api/v1/waterfall")
         assert found["generated_at_ms"] == START_MS + 8_000
         assert [stage["name"] for stage in found["stages"] + found["sums"]] == NAMES
-        assert [stage["name"] for stage in found["sums"]] == list(SUMS)
+        assert [stage["name"] for stage in found["sums"]] == list(LATENCY_SUMS)
         node = found["stages"][NAMES.index("node")]
         assert node["count"] == 2
         for figure in ("mean_ms", "p50_ms", "p90_ms", "p99_ms"):

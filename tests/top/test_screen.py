@@ -98,3 +98,25 @@ def test_old_figures_say_that_they_are_old(sample: Sample) -> None:
 def test_waiting_says_for_what() -> None:
     assert "/run/x/memory" in waiting("/run/x/memory", "\x1bno").plain
     assert "\x1b" not in waiting("/run/x/memory", "\x1bno").plain
+
+
+def test_wrong_counts_of_load_are_an_alarm(world: World, tmp_path: Path) -> None:
+    world.put("nodes", 3, audit_looks=30, in_flight=2)
+    world.put("dispatcher_counters", 0, audit_freed_total=5)
+    with closing(Watcher(tmp_path)) as watcher:
+        text = "\n".join(printed(screen_of(watcher.look(), View())))
+    assert "load counted wrongly: id-3" in text
+    assert "load put right since the start: slots freed 5" in text
+
+
+def test_a_true_load_is_not_worth_a_line(sample: Sample) -> None:
+    text = "\n".join(printed(screen_of(sample, View())))
+    assert "wrongly" not in text
+    assert "put right" not in text
+
+
+def test_on_a_low_terminal_the_sums_of_the_stages_come_first(sample: Sample) -> None:
+    lines = printed(screen_of(sample, View()), height=24)
+    at = next(i for i, line in enumerate(lines) if line.startswith("latency, ms"))
+    assert lines[at + 1].startswith("end to end")
+    assert lines[at + 2].startswith("dispatch")
