@@ -213,6 +213,37 @@ class SchedulerSettings(_Table, frozen=True):
     node_health: NodeHealthSettings = field(default_factory=NodeHealthSettings)
     model_not_available: ModelNotAvailableSettings = field(
         default_factory=ModelNotAvailableSettings
+class OutlierEjectionSettings(_Table, frozen=True):
+    """When a node that fails job after job gets none for a while."""
+
+    consecutive_failures: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)], _help("in a row; 0 = never ejected")
+    ] = 5
+    base_ejection_seconds: Annotated[
+        Seconds, _help("the first time; doubles with each that follows soon")
+    ] = 30.0
+    max_ejection_seconds: Annotated[Seconds, _help("the longest")] = 300.0
+    max_ejected_percent: Annotated[
+        Percent, _help("of the ready nodes at once, but one at least")
+    ] = 30.0
+    slow_start_seconds: Annotated[
+        Annotated[float, Meta(ge=0, le=86_400)],
+        _help("after it, in which the node's slots are given out by and by"),
+    ] = 30.0
+
+
+class RetryBudgetSettings(_Table, frozen=True):
+    """How many jobs may get another attempt after a node failed them."""
+
+    share_percent: Annotated[
+        Annotated[float, Meta(ge=0, le=1_000)], _help("retries per fresh jobs, percent")
+    ] = 20.0
+    retries_per_second_min: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)],
+        _help("always allowed, however few jobs there are"),
+    ] = 10
+
+
     )
     task_binding: TaskBindingSettings = field(default_factory=TaskBindingSettings)
     web_task_segmentation: SegmentationSettings = field(default_factory=SegmentationSettings)
@@ -271,6 +302,8 @@ class StatsSettings(_Table, frozen=True):
 
 
 class ObservabilitySettings(_Table, frozen=True):
+    outlier_ejection: OutlierEjectionSettings = field(default_factory=OutlierEjectionSettings)
+    retry_budget: RetryBudgetSettings = field(default_factory=RetryBudgetSettings)
     """Logs. All but `path_warn_ms` can be changed while it runs: see docs/operations.md."""
 
     log_level: Annotated[LogLevel, _help("least severe level shown")] = "info"

@@ -22,6 +22,7 @@ from scheduler.dispatch.tables import Tables
 from scheduler.protocol.codes import ErrorCode
 from scheduler.protocol.ids import NO_NODE, gateway_of
 from scheduler.protocol.records import (
+    SUPERSEDED,
     Announce,
     AnnounceDone,
     AttemptLost,
@@ -169,14 +170,17 @@ class Dispatcher:
 
     def _register(self, gateway: int, record: RegisterNode, now_ns: int) -> None:
         node = self._membership.register(gateway, record, now_ns)
-        if node is not None:
-            for held in record.running:  # told too late for the recovery it belongs to
+        if node is None:
+            return
+        self._flow.fit(node, now_ns)
+        for held in record.running:  # by a node that is back, or too late for a recovery
+            if not self._flow.reclaim(held.job, held.attempt, node, now_ns):
                 self._supersede(held.job, held.attempt, node)
 
     def _supersede(self, key: int, attempt: int, node: Node) -> None:
         """End an attempt that a node was announced with, unless it is what the node is to run."""
         if not node.holds(key, attempt):
-            self.outbox[node.gateway].append(CancelAttempt(key, attempt, node.ref, "superseded"))
+            self.outbox[node.gateway].append(CancelAttempt(key, attempt, node.ref, SUPERSEDED))
 
     def _offer_pairing(self, gateway: int, record: OfferPairing, now_ns: int) -> None:
         if self._membership.connected(gateway, record.node) is None:
@@ -216,6 +220,7 @@ class Dispatcher:
             return
         node = self._membership.register(gateway, record, now_ns)
         if node is not None:
+            self._flow.fit(node, now_ns)
             self._recovery.note_node(record, node.ref)
 
     def _announced(self, gateway: int, _record: AnnounceDone, now_ns: int) -> None:

@@ -16,10 +16,12 @@ import numpy as np
 from scheduler.config import Config
 from scheduler.dispatch.counts import Counts
 from scheduler.dispatch.decisions import DecisionLog
+from scheduler.dispatch.ejection import AT_FAULT, Ejections
 from scheduler.dispatch.jobs import Cause, Job
 from scheduler.dispatch.nodes import NOBODY, Node, NodeTable
 from scheduler.dispatch.pending import Pending
 from scheduler.dispatch.placement import Placement, RequirementClass
+from scheduler.dispatch.retries import RetryBudget
 from scheduler.dispatch.services import ServiceIndex
 from scheduler.dispatch.settings import NS_PER_SECOND, Deadlines
 from scheduler.dispatch.storms import ModelMarks
@@ -99,6 +101,10 @@ class JobFlow:
         self._deadlines = Deadlines.of(config)
         self._marks = ModelMarks(config.scheduler.model_not_available, tables, counts)
         self._pending = Pending(config.limits)
+        self._ejections = Ejections(
+            config.scheduler.outlier_ejection, tables, placement, counts, note
+        )
+        self._retries = RetryBudget(config.scheduler.retry_budget)
         self._decisions = DecisionLog(tables, placement, counts, self._balance.shadow_strategy)
         self._class_of_requirement: dict[int, RequirementClass] = {}
         self._jobs: dict[int, Job] = {}
@@ -128,8 +134,11 @@ class JobFlow:
         """Lift marks whose time is over, and forget figures that are no longer true."""
         self._exclusions.clear()
         self._decisions.refresh()
+        self._retries.refill(self._counts.submitted_total, now_ns)
         for node in self._marks.expire(now_ns):
             self.refit(node, now_ns)
+        for node in self._ejections.refresh(now_ns):
+            self.serve(node, now_ns)
         for service_class in self._placement.classes:
             for job in service_class.backlog.urgent(_HIDDEN_PER_REFRESH_MAX):
                 self._start_hidden(job, now_ns)
@@ -201,7 +210,7 @@ class JobFlow:
         """Choose for a job that may not run on, or should not run on, just any node."""
         if job.paired != NO_NODE:
             node = self._table.by_ref(job.paired)
-            if node is None or not job.may_run_on(node) or not node.has_free_slot():
+            if node is None or not job.may_run_on(node) or not node.has_slot_for_paired():
                 return None
             return node
         # A row whose node has left the table since scores as infinite: passing over it is safe.
@@ -261,6 +270,8 @@ class JobFlow:
             self._outbox[gateway].append(Discard(record.job, record.attempt))
             return
         node = self._release(job)
+        if node.failures:
+            node.failures = 0
         del self._jobs[job.key]
         self._counts.completed_total += 1
         self._outbox[job.owner].append(
@@ -287,6 +298,8 @@ class JobFlow:
             self._counts.stale_results_total += 1
             return
         node = self._release(job)
+        if record.by_node and record.code in AT_FAULT:
+            self._ejections.failed(node, now_ns)
         cause = Cause(record.code, "the node failed the job", record.error)
         if missing:
             self._mark(node, known or job.service_class.mask, now_ns)
@@ -322,10 +335,19 @@ class JobFlow:
         """Give the job another attempt on a node that has not failed it yet."""
         job.excluded += (node.ref,)
         job.cause = cause
-        if job.attempt < self._timeouts.failover_max_attempts and self._others_may(job):
+        if (
+            job.attempt < self._timeouts.failover_max_attempts
+            and self._others_may(job)
+            and self._may_retry()
+        ):
             self.place(job, now_ns)
         else:
             self._fail(job, cause)
+
+    def _may_retry(self) -> bool:
+        allowed = self._retries.withdraw()
+        self._counts.retries_denied_total += not allowed
+        return allowed
 
     def _others_may(self, job: Job) -> bool:
         """Whether any node that has not failed the job serves its class, busy or not."""
@@ -335,10 +357,30 @@ class JobFlow:
         members = [node for node in failed if node and job.service_class in node.classes]
         return job.service_class.members > len(members)
 
+    def fit(self, node: Node, now_ns: int) -> None:
+        """Follow a change of the node's capacity."""
+        self._ejections.fit(node, now_ns)
+
+    def reclaim(self, key: int, attempt: int, node: Node, now_ns: int) -> bool:
+        """Let a node that is back go on with an attempt that it had, if nobody else has begun.
+
+        Returns whether it may. Only the node that held the attempt when it was lost has a claim.
+        """
+        job = self._jobs.get(key)
+        if job is None or job.node is not None or job.attempt != attempt:
+            return False
+        if job.lost_on != node.ref or len(node.jobs) >= node.capacity:
+            return False
+        self._pending.remove(job)
+        self._occupy(job, node, now_ns)
+        self._counts.reclaimed_total += 1
+        return True
+
     def fail_over_all(self, node: Node, now_ns: int) -> None:
         """The node is gone: its jobs run elsewhere, or here again should it come back."""
         for job in list(node.jobs.values()):
             self._release(job)
+            job.lost_on = node.ref
             self._run_again(job, "the node that ran the job is gone", now_ns)
 
     def _run_again(self, job: Job, why: str, now_ns: int) -> None:
@@ -409,8 +451,13 @@ class JobFlow:
 
     def serve(self, node: Node, now_ns: int) -> None:
         """Give the node's free slots to jobs that wait, the longest waiting first."""
-        while self._pending and node.has_free_slot():
-            job = self._pending.next_for(node)
+        while self._pending:
+            if node.has_free_slot():
+                job = self._pending.next_for(node)
+            elif node.has_slot_for_paired():
+                job = self._pending.next_paired_with(node)
+            else:
+                return
             if job is None:
                 return
             self._pending.remove(job)
@@ -437,6 +484,7 @@ class JobFlow:
     def _time_out(self, job: Job, now_ns: int) -> None:
         self._counts.attempts_timed_out_total += 1
         node = self._release(job)
+        self._ejections.failed(node, now_ns)
         self._outbox[node.gateway].append(CancelAttempt(job.key, job.attempt, node.ref, TIMED_OUT))
         seconds = self._deadlines.attempt_ns / NS_PER_SECOND
         cause = Cause(ErrorCode.JOB_TIMEOUT, f"no result within {seconds:g} s")
@@ -480,6 +528,7 @@ class JobFlow:
     def forget_node(self, node: Node) -> None:
         """The node left the table: nothing can wait for it any more."""
         self._marks.forget(node)
+        self._ejections.forget(node)
         for job in self._pending.paired_with(node.ref):
             self._pending.remove(job)
             self._fail(job, _PAIRED_NODE_GONE)
@@ -495,6 +544,7 @@ class JobFlow:
         """Take over an announced job; the caller counts it and adopts or places it."""
         job = self._new_job(gateway, record, now_ns)
         job.attempt = attempt
+        job.lost_on = record.node
         return job
 
     def adopt(self, job: Job, node: Node, now_ns: int, *, owner_knows: bool) -> None:

@@ -30,6 +30,8 @@ class Job:
     order = 0
     excluded: tuple[int, ...] = ()
     """References of the nodes that failed this job."""
+    lost_on = NO_NODE
+    """The node that held the last attempt when its connection was lost."""
     cause: "Cause | None" = None
     """Why the last attempt ended."""
 

@@ -28,7 +28,10 @@ class Node:
         "capacity",
         "cells",
         "classes",
+        "ejected_until_ns",
+        "ejections",
         "external_jobs",
+        "failures",
         "gateway",
         "installed",
         "jobs",
@@ -42,6 +45,7 @@ class Node:
         "status",
         "status_since_ns",
         "turn",
+        "withheld",
     )
 
     def __init__(self, slot: int, ref: int, node_id: str) -> None:
@@ -61,6 +65,12 @@ class Node:
         """What runs here; in-flight is its length, so a slot can't be counted twice."""
         self.external_jobs = 0
         self.over_limit = False
+        self.withheld = 0
+        """Slots not given out: all while the node is ejected, fewer and fewer in slow start."""
+        self.failures = 0
+        """In a row, of those that are the node's own."""
+        self.ejections = 0
+        self.ejected_until_ns = 0
         self.turn = 0
         self.classes: list[RequirementClass] = []
         self.cells: list[memoryview] = []
@@ -77,6 +87,11 @@ class Node:
 
     def has_free_slot(self) -> bool:
         """Whether one more job may run here now."""
+        free = self.capacity - self.withheld - len(self.jobs) - self.external_jobs
+        return free > 0 and not self.over_limit
+
+    def has_slot_for_paired(self) -> bool:
+        """Whether one more job of a session paired with this node may run here now."""
         return len(self.jobs) + self.external_jobs < self.capacity and not self.over_limit
 
 
@@ -114,6 +129,7 @@ class NodeTable:
         columns.status[slot] = Status.OFFLINE
         columns.gateway[slot] = NOBODY
         columns.marked[slot] = 0
+        columns.withheld[slot] = 0
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self._by_id.values())
@@ -162,6 +178,7 @@ class NodeTable:
         columns = self._columns
         columns.model_missing_total[slot] = columns.model_rate_limited_total[slot] = 0
         columns.model_marked_total[slot] = columns.audit_freed_total[slot] = 0
+        columns.ejections_total[slot] = columns.withheld[slot] = 0
         return node
 
     def _take_slot(self) -> int | None:

@@ -74,6 +74,11 @@ class Pending:
         heads = [job for backlog in backlogs if (job := backlog.first_for(node))]
         return min(heads, key=_order, default=None)
 
+    def next_paired_with(self, node: Node) -> Job | None:
+        """Return the longest waiting job that only `node` may run."""
+        paired = self._paired.get(node.ref)
+        return paired.first_for(node) if paired is not None else None
+
     def paired_with(self, ref: int) -> list[Job]:
         """Return the jobs that only the node `ref` may run."""
         backlog = self._paired.get(ref)

@@ -121,7 +121,7 @@ class Placement:
         # load_of written out: a call less, twice for each job.
         self._in_flight[slot] = load = len(node.jobs)
         load += node.external_jobs
-        if load >= node.capacity or node.over_limit:
+        if load >= node.capacity - node.withheld or node.over_limit:
             score = INFINITE
         else:
             if self._by_utilization:

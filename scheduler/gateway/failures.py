@@ -14,9 +14,12 @@ _TEXT_BYTES_MAX = 600
 """Of an error that has to be cut: escaped as JSON it may become six times as long."""
 
 
-def own_failure(job: int, attempt: int, node: int, code: ErrorCode, text: str) -> Failure:
+def own_failure(
+    job: int, attempt: int, node: int, code: ErrorCode, text: str, *, by_node: bool = False
+) -> Failure:
     """Return the record of a failure that is this gateway's finding."""
-    return Failure(job, attempt, node, code, "", encode({"code": code, "message": text}))
+    error = encode({"code": code, "message": text})
+    return Failure(job, attempt, node, code, "", error, by_node=by_node)
 
 
 def failure_of(job: int, result: JobResult, node: int) -> Failure:
@@ -24,7 +27,8 @@ def failure_of(job: int, result: JobResult, node: int) -> Failure:
     error = result.error
     if error is None:
         text = "the node failed the job and gave no reason"
-        return own_failure(job, result.attempt_id, node, ErrorCode.INTERNAL_ERROR, text)
+        attempt = result.attempt_id
+        return own_failure(job, attempt, node, ErrorCode.INTERNAL_ERROR, text, by_node=True)
     body = encode(error)
     if len(body) > ERROR_BYTES_MAX:
         body = encode({"code": error.code, "message": cut_utf8(error.message, _TEXT_BYTES_MAX)})

@@ -37,7 +37,7 @@ from scheduler.gateway.results import ResultShelf
 from scheduler.gateway.splice import build_result_tail, with_attempt
 from scheduler.gateway.utterances import PartialBody
 from scheduler.protocol.codes import ErrorCode
-from scheduler.protocol.ids import NO_NODE, gateway_of, wire_job_id
+from scheduler.protocol.ids import NO_NODE, gateway_of, parse_wire_job_id, wire_job_id
 from scheduler.protocol.node import (
     CapabilityState,
     Command,
@@ -53,10 +53,12 @@ from scheduler.protocol.node import (
     NodeRegisterAck,
     NodeStatus,
     RequestPairingCode,
+    RunningJob,
     node_decoder,
 )
 from scheduler.protocol.records import (
     PARTIAL_BYTES_MAX,
+    SUPERSEDED,
     TIMED_OUT,
     Assign,
     AttemptLost,
@@ -73,6 +75,7 @@ from scheduler.protocol.records import (
     PairingOffered,
     Partial,
     RegisterNode,
+    RunningAttempt,
 )
 from scheduler.protocol.status import Status
 
@@ -120,6 +123,10 @@ class NodePeer:
         self._services: list[InstalledService] = []
         self._state: CapabilityState | None = None
         self._attempts = Attempts(context)
+        self._kept: list[RunningAttempt] = []
+        """What the node says it still works on, until it is a member."""
+        self._foreign: list[str] = []
+        """Jobs among it that are not of this run."""
         self._early: list[NodeMessage] = []
         self._code = PairingCodeDraw(context, self._offer_code)
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -189,8 +196,19 @@ class NodePeer:
         self._link.send(self._registration())
 
     def _registration(self) -> RegisterNode:
+        self._keep(message.running_jobs or [])
         assert self._register is not None
-        return registration(
+        record = registration(
+    def _keep(self, jobs: list[RunningJob]) -> None:
+        """Note what the node goes on with; the dispatcher decides."""
+        self._kept, self._foreign = [], []
+        for running in jobs:
+            job = parse_wire_job_id(self._context.epoch, running.job_id)
+            if job is None:
+                self._foreign.append(running.job_id)
+            else:
+                self._kept.append(RunningAttempt(job, running.attempt_id))
+
             self._register,
             self.conn,
             self.node_id,
@@ -201,6 +219,8 @@ class NodePeer:
 
     def _installed(self) -> list[str]:
         return sorted({service.service_id for service in self._services})
+        record.running = [*self._kept]
+        return record
 
     def announcement(self) -> RegisterNode | None:
         """Return what a new dispatcher must know of this node; None before it registered."""
@@ -223,6 +243,10 @@ class NodePeer:
         if self.ref != before:
             self._usage.start(record.node, self._context.now_ns)
             self._show_held()
+        # All that it says; what it may not keep is cancelled by the records behind this one.
+        for kept in self._kept:
+            self._attempts.start(kept.job, kept.attempt, self._context.now_ns)
+        self._kept.clear()
         if before != NO_NODE:  # a new dispatcher took it over; the node need not know
             return
         self._connection.mark_identified(self._context.config.limits.node_messages_per_second_max)
@@ -231,6 +255,9 @@ class NodePeer:
         early, self._early = self._early, []
         for message in early:
             try:
+        foreign, self._foreign = self._foreign, []
+        for job_id in foreign:
+            self._connection.send(encode(JobCancel(job_id, reason=SUPERSEDED)))
                 self._take(message)
             except PeerError as error:
                 self._refuse(error)
@@ -347,7 +374,7 @@ class NodePeer:
             if (held.job, held.attempt) not in expected:
                 self._attempts.end(held.job, held.attempt)
                 self._context.counters.add("attempts_dropped_total")
-                self._send_cancel(held.job, "superseded")
+                self._send_cancel(held.job, SUPERSEDED)
         self._show_held()
 
     def _show_held(self) -> None:
@@ -369,7 +396,8 @@ class NodePeer:
             record = self._results.keep(job, attempt, self.ref, tail, read_ns)
         except PeerError as error:
             text = f"the node's result can't be passed on: {error.message}"
-            self._link.send(own_failure(job, attempt, self.ref, ErrorCode.INTERNAL_ERROR, text))
+            code = ErrorCode.INTERNAL_ERROR
+            self._link.send(own_failure(job, attempt, self.ref, code, text, by_node=True))
             raise
         except ArenaFull:
             text = "no room for the result (limits.arena_bytes)"

@@ -17,4 +17,5 @@ class Exclusion(StrEnum):
     CPU_LIMIT = "cpu_over_limit"
     GPU_LIMIT = "gpu_over_limit"
     MEMORY_LIMIT = "memory_over_limit"
+    EJECTED = "ejected"
     FULL = "no_free_slot"

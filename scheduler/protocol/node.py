@@ -63,6 +63,13 @@ class ResourceUsage(Struct):
     gpu_mem_percent: float | None = None
 
 
+class RunningJob(Struct):
+    """An attempt that a node still works on when it comes back."""
+
+    job_id: ShortText
+    attempt_id: Index
+
+
 class NodeRegister(Struct, tag="node_register"):
     """First message of a node."""
 
@@ -80,6 +87,7 @@ class NodeRegister(Struct, tag="node_register"):
     max_concurrent_jobs: Annotated[int, Meta(ge=1, le=65_536)] | None = None
     name: Annotated[str, Meta(max_length=64)] | None = None
     token: str | None = None
+    running_jobs: Annotated[list[RunningJob], Meta(max_length=65_536)] | None = None
 
 
 class NodeHeartbeat(Struct, tag="node_heartbeat"):

@@ -60,7 +60,8 @@ class Failure(Struct, array_like=True, tag=3):
     """A node failed an attempt. `service` is the one it lacks, "" where it named none.
 
     `error` is the node's own error object as JSON, at most ERROR_BYTES_MAX bytes. `reason` is why
-    it lacks the service, one of protocol.missing.MISSING_REASONS.
+    it lacks the service, one of protocol.missing.MISSING_REASONS. `by_node` is false where the
+    server itself is to blame.
     """
 
     job: int
@@ -70,6 +71,7 @@ class Failure(Struct, array_like=True, tag=3):
     service: str
     error: bytes
     reason: str = ""
+    by_node: bool = True
 
 
 class CancelJob(Struct, array_like=True, tag=4):
@@ -352,6 +354,9 @@ ToGateway = (
 
 TIMED_OUT = "timeout"
 """Reason of a CancelAttempt that the node hears of only with scheduler.job_timeout.send_cancel."""
+
+SUPERSEDED = "superseded"
+"""Reason of a CancelAttempt for an attempt that a node must not go on with."""
 
 ERROR_BYTES_MAX = 4096
 """Bound on what a node's own error may carry through the dispatcher."""

@@ -15,7 +15,7 @@ from msgspec import Raw, Struct
 from msgspec.json import encode
 
 from scheduler.protocol.codes import ErrorCode
-from scheduler.protocol.node import JobAssign, JobResult, NodeAsrPartial, NodeFailure
+from scheduler.protocol.node import JobAssign, JobResult, NodeAsrPartial, NodeFailure, RunningJob
 from scheduler.sdk.errors import JobFailed
 
 _log = structlog.get_logger(__name__)
@@ -80,6 +80,10 @@ class JobRunner:
     def running(self) -> int:
         """Jobs that the scheduler waits for."""
         return len(self._running)
+
+    def held(self) -> list[RunningJob]:
+        """Return the attempts that are under way, for a scheduler that lost sight of the node."""
+        return [RunningJob(job_id, attempt_id) for job_id, attempt_id in self._running]
 
     async def assign(self, assign: JobAssign) -> None:
         """Start a job, or answer at once that it can't be run here."""

@@ -207,6 +207,7 @@ class NodeClient:
             # Not wait_for: before Python 3.12 it loses a cancellation that comes with the answer.
             async with asyncio.timeout(_REGISTER_TIMEOUT_SECONDS):
                 answer = await connection.receive()
+        self._register.running_jobs = self._runner.held() or None
         except TimeoutError as error:
             raise ConnectionLost("no answer to node_register") from error
         if isinstance(answer, ErrorMessage):

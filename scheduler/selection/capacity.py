@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scheduler.protocol.exclusions import Exclusion
 from scheduler.selection.columns import NodeColumns
 from scheduler.selection.exclusions import ELIGIBLE, REASONS, Reasons
 
@@ -26,7 +27,9 @@ def room(nodes: NodeColumns, found: Reasons) -> Room:
     """Return the room on the nodes, by their exclusion reasons, shape (rows,)."""
     known = nodes.usage_ref == nodes.ref
     taken = nodes.in_flight + nodes.external_jobs * known
-    free = np.maximum(nodes.capacity - taken, 0)
+    ejected = REASONS.index(Exclusion.EJECTED)
+    withheld = np.where(found == ejected, 0, nodes.withheld)
+    free = np.maximum(nodes.capacity - withheld - taken, 0)
     counted = found >= 0
     node_counts = np.bincount(found[counted], minlength=ELIGIBLE + 1).tolist()
     slot_counts = np.bincount(

@@ -47,6 +47,8 @@ class NodeColumns:
         self.model_rate_limited_total: Int64s = column(name, "model_rate_limited_total")
         self.model_marked_total: Int64s = column(name, "model_marked_total")
         self.audit_freed_total: Int64s = column(name, "audit_freed_total")
+        self.withheld: Int64s = column(name, "withheld")
+        self.ejections_total: Int64s = column(name, "ejections_total")
         self.audit_looks: Int64s = column(name, "audit_looks")
         # Written by the gateway that holds the node, only read elsewhere.
         self.usage_ref: Int64s = column(name, "usage_ref")

@@ -53,6 +53,9 @@ def reasons(
     rows = slice(None) if paired == NO_NODE else slice(slot_of(paired), slot_of(paired) + 1)
     known = nodes.usage_ref[rows] == nodes.ref[rows]
     status = nodes.status[rows]
+    # A session that is paired with a node is not kept from it.
+    withheld = nodes.withheld[rows] * (paired == NO_NODE)
+    capacity = nodes.capacity[rows]
     conditions = {
         Exclusion.OFFLINE: status == Status.OFFLINE,
         Exclusion.PRIVATE: (nodes.public[rows] == 0) & (paired == NO_NODE),
@@ -65,8 +68,9 @@ def reasons(
         Exclusion.CPU_LIMIT: known & (nodes.cpu_percent[rows] > limits.cpu_limit),
         Exclusion.GPU_LIMIT: known & (nodes.gpu_percent[rows] > limits.gpu_limit),
         Exclusion.MEMORY_LIMIT: known & (nodes.memory_percent[rows] > limits.memory_limit),
+        Exclusion.EJECTED: (withheld > 0) & (withheld >= capacity),
         Exclusion.FULL: nodes.in_flight[rows] + nodes.external_jobs[rows] * known
-        >= nodes.capacity[rows],
+        >= capacity - withheld,
     }
     found = np.full(len(status), ELIGIBLE, np.int64)
     # Backwards, so that the first reason is what stays.

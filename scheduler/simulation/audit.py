@@ -46,6 +46,7 @@ class Audit:
                 job.node.ref if job.node else NO_NODE,
                 taken_over=True,
                 failed_on=set(job.excluded),
+                lost_on=job.lost_on,
             )
             for job in self._core._flow._jobs.values()
         }
@@ -125,7 +126,7 @@ class Audit:
             and node.status == Status.READY
             and node.ready & ~node.marked & service_class.mask == service_class.mask
         )
-        if not serves or load >= node.capacity or node.over_limit:
+        if not serves or load >= node.capacity - node.withheld or node.over_limit:
             return INFINITE
         if self._by_utilization:
             load = load * UTILIZATION_SCALE // node.capacity
@@ -148,7 +149,8 @@ class Audit:
 
     def _check_must_wait(self, job: Job) -> None:
         for node in self._core._table:
-            free = node.has_free_slot() and (node.public or job.paired == node.ref)
+            free = node.has_free_slot() and node.public
+            free |= node.has_slot_for_paired() and job.paired == node.ref
             check(not (free and job.may_run_on(node)), "who waits has to", job.key, node.node_id)
 
 

@@ -363,6 +363,9 @@ class GatewayModel:
         socket.ref = record.node
         self._by_ref[record.node] = socket
         if not again:
+            # All that it says; what it may not keep is cancelled by the records behind this one.
+            running, socket.registration.running = socket.registration.running, []
+            socket.attempts |= {held.job: held.attempt for held in running}
             slot = slot_of(record.node)
             self._columns.cpu_percent[slot] = 0
             self._columns.external_jobs[slot] = 0
@@ -412,7 +415,7 @@ class GatewayModel:
 
     def _announcement(self, socket: Socket) -> RegisterNode:
         if socket.ref == NO_NODE:
-            return socket.registration
+            return socket.registration  # with what the node says that it kept
         held = [*socket.attempts.items()]
         held += [key for key, kept in self.shelf.items() if kept.node == socket.ref]
         return replace(

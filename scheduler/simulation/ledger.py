@@ -58,6 +58,8 @@ class Entry:
     node: int = NO_NODE
     taken_over: bool = False
     failed_on: set[int] = field(default_factory=set)
+    lost_on: int = NO_NODE
+    """The node that had the last attempt when it was lost."""
 
 
 class Ledger:
@@ -74,6 +76,8 @@ class Ledger:
         self._gateway_of_node: dict[int, int] = {}
         self._codes: dict[str, int] = {}
         self._words: dict[int, Words] = {}
+        self._withheld = tables.nodes.withheld.copy()
+        """As of the call before."""
 
     # --- what the core is told -----------------------------------------------------------
 
@@ -81,9 +85,15 @@ class Ledger:
         """Account for a record before the core has it."""
         match event:
             case Submit() | Announce() if event.job not in self.jobs:
-                attempt = event.attempt if isinstance(event, Announce) else 0
+                attempt, lost_on = 0, NO_NODE
+                if isinstance(event, Announce):
+                    attempt, lost_on = event.attempt, event.node
                 self.jobs[event.job] = Entry(
-                    event.requirement, event.paired, attempt, taken_over=attempt > 0
+                    event.requirement,
+                    event.paired,
+                    attempt,
+                    taken_over=attempt > 0,
+                    lost_on=lost_on,
                 )
             case CancelJob():
                 self._end(event.job)
@@ -114,6 +124,7 @@ class Ledger:
         self._codes = {code: of for code, of in self._codes.items() if of != node}
         for job in self.jobs_on.pop(node, ()):
             self.jobs[job].node = NO_NODE
+            self.jobs[job].lost_on = node
 
     def _release(self, job: int, entry: Entry) -> None:
         if entry.node != NO_NODE:
@@ -153,6 +164,9 @@ class Ledger:
                 case _:
                     self._said_otherwise(effect, event)
         check(not held, "the result of the attempt that holds the job is delivered", event)
+        if isinstance(event, RegisterNode):
+            self._reclaimed(event, effects)
+        self._withheld[:] = self._tables.nodes.withheld
 
     def _assigned(self, gateway: int, effect: Assign) -> None:
         entry = self.jobs.get(effect.job)
@@ -185,6 +199,13 @@ class Ledger:
         if nodes.status[slot] == Status.OFFLINE:
             return  # lost within the same call, after it was chosen
         check(nodes.status[slot] == Status.READY, "only ready nodes get jobs", effect)
+        # Not one that was ejected within this call, perhaps after the job went there.
+        withheld = min(nodes.withheld[slot], self._withheld[slot])
+        check(
+            entry.paired != NO_NODE or withheld < nodes.capacity[slot],
+            "an ejected node gets no jobs",
+            effect,
+        )
         words = self._required(entry.requirement)
         usable = nodes.ready[slot] & ~nodes.marked[slot]
         check(bool((usable & words == words).all()), "the node has what the job needs", effect)
@@ -221,6 +242,27 @@ class Ledger:
         if entry is not None and (entry.attempt, entry.node) == (effect.attempt, effect.node):
             entry.failed_on.add(effect.node)  # it ran out of time
             self._release(effect.job, entry)
+
+    def _reclaimed(self, event: RegisterNode, effects: Effects) -> None:
+        """Account for the attempts that a node may go on with: those that aren't superseded."""
+        accepted = [effect.node for _, effect in effects if isinstance(effect, NodeAccepted)]
+        ended = {(e.job, e.attempt) for _, e in effects if isinstance(e, CancelAttempt)}
+        for node in accepted:
+            for held in event.running:
+                if (held.job, held.attempt) in ended:
+                    continue
+                entry = self.jobs.get(held.job)
+                check(entry is not None, "only a live job is gone on with", held)
+                assert entry is not None
+                check(
+                    (entry.attempt, entry.lost_on) == (held.attempt, node),
+                    "a node goes on with what was lost on it",
+                    held,
+                    entry,
+                )
+                check(entry.node == NO_NODE, "a job holds one slot or none", held, entry)
+                entry.node = node
+                self.jobs_on[node].add(held.job)
 
     def _accepted(self, gateway: int, effect: NodeAccepted, event: Any) -> None:
         assert isinstance(event, RegisterNode)

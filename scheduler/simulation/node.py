@@ -6,7 +6,7 @@ from random import Random
 from scheduler.dispatch.flow import ELSEWHERE
 from scheduler.protocol.codes import ErrorCode
 from scheduler.protocol.ids import gateway_of
-from scheduler.protocol.records import RegisterNode
+from scheduler.protocol.records import RegisterNode, RunningAttempt
 from scheduler.simulation.clock import Clock
 from scheduler.simulation.gateway import GatewayModel, Socket
 from scheduler.simulation.scenario import CORE, EXTRA, MS, Scenario
@@ -45,6 +45,8 @@ class NodeModel:
         self._services = self.draw_services()
         self._socket: Socket | None = None
         self._cancelled: set[tuple[int, int]] = set()
+        self._working: dict[int, int] = {}
+        """Attempts that were begun and neither finished nor cancelled, by job."""
         self.pairing_code = on_code
 
     def draw_services(self) -> list[str]:
@@ -81,8 +83,15 @@ class NodeModel:
                 16.0,
                 0,
                 0.0,
+                running=self._kept(),
             ),
         )
+
+    def _kept(self) -> list[RunningAttempt]:
+        """Return what the node says that it still works on; some nodes never say."""
+        if self._rng.random() < 0.3:
+            self._working.clear()
+        return [RunningAttempt(job, attempt) for job, attempt in self._working.items()]
 
     def disconnect(self) -> None:
         """Close the socket."""
@@ -131,6 +140,7 @@ class NodeModel:
         """Start on a job; how it will end is drawn now."""
         scenario, rng = self._scenario, self._rng
         self._cancelled.discard((job, attempt))
+        self._working[job] = attempt
         delay_ns = round(rng.expovariate(1 / scenario.work_ns))
         if rng.random() < scenario.silent_share:
             return
@@ -149,8 +159,13 @@ class NodeModel:
 
     def cancel(self, job: int, attempt: int) -> None:
         """Stop, or don't: nodes in the field often can't."""
+        self._end(job, attempt)
         if self._rng.random() < 0.7:
             self._cancelled.add((job, attempt))
+
+    def _end(self, job: int, attempt: int) -> None:
+        if self._working.get(job) == attempt:
+            del self._working[job]
 
     def _socket_for(self, job: int, attempt: int) -> tuple[GatewayModel, Socket] | None:
         if (job, attempt) in self._cancelled or self.hung:
@@ -163,6 +178,7 @@ class NodeModel:
         to = self._socket_for(job, attempt)
         if to is not None:
             gateway, socket = to
+            self._end(job, attempt)
             gateway.result(socket, job, attempt)
             if self._rng.random() < _ODD_SHARE:
                 self._clock.after(_RETRY_NS, self._finish_again, job, attempt)
@@ -177,6 +193,7 @@ class NodeModel:
         to = self._socket_for(job, attempt)
         if to is not None:
             gateway, socket = to
+            self._end(job, attempt)
             gateway.failure(socket, job, attempt, code, service)
 
     def _chatter(self, job: int, attempt: int) -> None:

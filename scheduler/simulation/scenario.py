@@ -102,6 +102,18 @@ def _draw_config(rng: Random, nodes: int) -> Config:
                 node_ratelimit_window_seconds=1.0,
                 node_ratelimit_max=rng.choice((1, 30)),
             ),
+            outlier_ejection=replace(
+                scheduler.outlier_ejection,
+                consecutive_failures=rng.choice((0, 2, 5)),
+                base_ejection_seconds=0.3,
+                max_ejection_seconds=1.0,
+                slow_start_seconds=rng.choice((0.0, 0.5)),
+            ),
+            retry_budget=replace(
+                scheduler.retry_budget,
+                share_percent=rng.choice((5.0, 50.0)),
+                retries_per_second_min=rng.choice((1, 20)),
+            ),
             feature_services=FeatureServicesSettings(
                 emotion_detection=[EXTRA[0]], speaker_identification=[EXTRA[1]]
             ),

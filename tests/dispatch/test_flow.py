@@ -13,12 +13,23 @@ from scheduler.protocol.records import (
     Discard,
     Dispatched,
     Failed,
+    NodeAccepted,
     Partial,
     PartialText,
     Result,
     Submit,
 )
-from tests.dispatch.desk import WHOLE, Desk, every, job, only, settings
+from tests.dispatch.desk import (
+    WHOLE,
+    Desk,
+    Said,
+    every,
+    job,
+    only,
+    registration,
+    running,
+    settings,
+)
 
 AUDIO = ArenaRef(0, 64, 1000, 7)
 TEXT = ArenaRef(1, 0, 100, 8)
@@ -282,7 +293,7 @@ def test_failed_over_jobs_are_served_before_those_that_wait_longer() -> None:
 
 
 def test_a_free_node_takes_a_job_that_waits_behind_many_that_failed_there() -> None:
-    desk = Desk()
+    desk = Desk(settings(scheduler={"outlier_ejection": {"consecutive_failures": 0}}))
     bad, other, third = desk.node("bad", capacity=9), *(desk.node(n, capacity=1) for n in "ab")
     placed = {number: desk.place(number) for number in range(11)}
     desk.usage(bad, external_jobs=9)
@@ -407,3 +418,68 @@ def test_one_job_after_another_leaves_nothing_behind() -> None:
     assert not flow._jobs
     assert not flow._running
     assert desk.place(999) != NO_NODE
+
+
+def back(desk: Desk, *attempts: tuple[int, int], node_id: str = "n") -> Said:
+    """Let a node register again that says what it still works on."""
+    return desk.say(0, registration(node_id, running=running(*attempts)))
+
+
+def test_a_node_that_is_back_keeps_what_nobody_else_has_begun() -> None:
+    desk = Desk()
+    node = desk.node("n")
+    desk.place(1)
+    desk.lose(node)
+    said = back(desk, (job(1), 1))
+    assert [type(record) for _, record in said] == [NodeAccepted]
+    assert (desk.in_flight(node), desk.counts.reclaimed_total) == (1, 1)
+    assert desk.counts.queued == 0
+    assert only(Deliver, desk.finish(1, node)).attempt == 1
+
+
+def test_a_node_that_is_back_too_late_is_told_to_stop() -> None:
+    desk = Desk()
+    node = desk.node("n")
+    desk.place(1)
+    other = desk.node("other")
+    desk.lose(node)
+    assert desk.in_flight(other) == 1
+    assert only(CancelAttempt, back(desk, (job(1), 1))).attempt == 1
+    assert desk.counts.reclaimed_total == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "attempt"), [(1, 2), (2, 1), (9, 1)], ids=["attempt", "job of another", "no job"]
+)
+def test_a_node_keeps_only_what_it_had(number: int, attempt: int) -> None:
+    desk = Desk()
+    node = desk.node("n", capacity=1)
+    desk.place(1)
+    other = desk.node("other", capacity=1)
+    desk.place(2)
+    desk.lose(node)
+    desk.lose(other)
+    assert only(CancelAttempt, back(desk, (job(number), attempt))).job == job(number)
+    assert desk.in_flight(node) == 0
+
+
+def test_a_node_keeps_no_more_than_it_has_slots() -> None:
+    desk = Desk()
+    node = desk.node("n", capacity=2)
+    desk.place(1)
+    desk.place(2)
+    desk.lose(node)
+    record = registration("n", capacity=1, running=running((job(1), 1), (job(2), 1)))
+    assert only(CancelAttempt, desk.say(0, record)).job == job(2)
+    assert desk.in_flight(node) == 1
+
+
+def test_a_result_of_an_attempt_that_was_kept_counts_once() -> None:
+    desk = Desk()
+    node = desk.node("n")
+    desk.place(1)
+    desk.lose(node)
+    back(desk, (job(1), 1))
+    desk.finish(1, node)
+    assert only(Discard, desk.finish(1, node)).attempt == 1
+    assert desk.counts.completed_total == 1

@@ -436,3 +436,51 @@ def test_an_attempt_that_the_dispatcher_knows_nothing_of_is_cancelled(world: Wor
 def test_an_audit_of_a_node_that_has_left_is_dropped(world: World) -> None:
     world.links[0].handlers[AuditNode](AuditNode(77, [RunningAttempt(1, 1)]))
     assert not world.links[0].sent
+
+
+def running_of(*jobs: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"job_id": job["job_id"], "attempt_id": job["attempt_id"]} for job in jobs]
+
+
+def test_a_node_that_is_back_goes_on_with_its_jobs(world: World) -> None:
+    node, session = world.node(node_id="node-7"), world.session()
+    session.speak()
+    [job] = node.jobs()
+    node.hang_up()
+    back = world.node(node_id="node-7", running_jobs=running_of(job))
+    assert back.jobs() == []
+    assert held(world, back) == 1
+    back.answer(job)
+    assert session.heard_types().count("translation_result") == 1
+    assert world.core.counts.reclaimed_total == 1
+    assert held(world, back) == 0
+
+
+def test_a_job_that_another_node_has_begun_is_cancelled_on_the_one_that_is_back(
+    world: World,
+) -> None:
+    node, session = world.node(node_id="node-7"), world.session()
+    session.speak()
+    [job] = node.jobs()
+    other = world.node(node_id="node-8")
+    node.hang_up()
+    [again] = other.jobs()
+    back = world.node(node_id="node-7", running_jobs=running_of(job), ready=False)
+    cancels = [m for m in back.wire.take() if m["type"] == "job_cancel"]
+    assert [(m["job_id"], m["reason"]) for m in cancels] == [(job["job_id"], "superseded")]
+    back.id = "node-7"
+    back.answer(job)
+    assert world.count("results_stale_total") == 1
+    other.answer(again)
+    assert session.heard_types().count("translation_result") == 1
+
+
+@pytest.mark.parametrize("job_id", ["job-other-1", "nonsense", "job-test-7"])
+def test_a_job_that_was_never_the_nodes_is_cancelled(world: World, job_id: str) -> None:
+    node = world.node(
+        node_id="node-7", running_jobs=[{"job_id": job_id, "attempt_id": 1}], ready=False
+    )
+    told = node.wire.take()
+    assert told[0]["type"] == "node_register_ack"
+    assert [(m["type"], m.get("job_id")) for m in told[1:]] == [("job_cancel", job_id)]
+    assert held(world, node) == 0

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 
 from scheduler.protocol.exclusions import Exclusion
-from scheduler.protocol.ids import NO_NODE
+from scheduler.protocol.ids import NO_NODE, slot_of
 from scheduler.protocol.records import DrainNode, NodeServices
 from tests.dispatch.desk import ASR, CORE, WHOLE, Desk, failure_of, settings
 
@@ -52,6 +52,12 @@ def memory_over_limit(desk: Desk) -> None:
     desk.usage(desk.node("n"), memory=90.1)
 
 
+def ejected(desk: Desk) -> None:
+    node = desk.node("n", capacity=2)
+    desk.tables.nodes.withheld[slot_of(node)] = 2
+    desk.usage(node, external_jobs=2)
+
+
 def full(desk: Desk) -> None:
     desk.usage(desk.node("n", capacity=3), external_jobs=3)
 
@@ -67,6 +73,7 @@ CASES: list[tuple[Exclusion, Callable[[Desk], None]]] = [
     (Exclusion.CPU_LIMIT, cpu_over_limit),
     (Exclusion.GPU_LIMIT, gpu_over_limit),
     (Exclusion.MEMORY_LIMIT, memory_over_limit),
+    (Exclusion.EJECTED, ejected),
     (Exclusion.FULL, full),
 ]
 
