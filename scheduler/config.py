@@ -244,6 +244,61 @@ class RetryBudgetSettings(_Table, frozen=True):
     ] = 10
 
 
+class TenantSettings(_Table, frozen=True):
+    """What a tenant gets while jobs have to wait."""
+
+    weight: Annotated[
+        Annotated[int, Meta(ge=1, le=1_000)],
+        _help("served so many times as often as a weight of 1"),
+    ] = 1
+    priority: Annotated[
+        Annotated[int, Meta(ge=0, le=7)], _help("served before all with a lower one")
+    ] = 0
+
+
+class FairnessSettings(_Table, frozen=True):
+    """How jobs that wait share the nodes. Sessions without a tenant are each on their own."""
+
+    tenants: Annotated[
+        dict[Annotated[str, Meta(min_length=1, max_length=128)], TenantSettings],
+        _help(
+            "by tenant_id, as in { acme = { weight = 4, priority = 1 } }; without "
+            "identity anyone may claim any tenant_id"
+        ),
+    ] = {}
+
+
+class OutlierEjectionSettings(_Table, frozen=True):
+    """When a node that fails job after job gets none for a while."""
+
+    consecutive_failures: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)], _help("in a row; 0 = never ejected")
+    ] = 5
+    base_ejection_seconds: Annotated[
+        Seconds, _help("the first time; doubles with each that follows soon")
+    ] = 30.0
+    max_ejection_seconds: Annotated[Seconds, _help("the longest")] = 300.0
+    max_ejected_percent: Annotated[
+        Percent, _help("of the ready nodes at once, but one at least")
+    ] = 30.0
+    slow_start_seconds: Annotated[
+        Annotated[float, Meta(ge=0, le=86_400)],
+        _help("after it, in which the node's slots are given out by and by"),
+    ] = 30.0
+
+
+class RetryBudgetSettings(_Table, frozen=True):
+    """How many jobs may get another attempt after a node failed them."""
+
+    share_percent: Annotated[
+        Annotated[float, Meta(ge=0, le=1_000)], _help("retries per fresh jobs, percent")
+    ] = 20.0
+    retries_per_second_min: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)],
+        _help("always allowed, however few jobs there are"),
+    ] = 10
+
+
     )
     task_binding: TaskBindingSettings = field(default_factory=TaskBindingSettings)
     web_task_segmentation: SegmentationSettings = field(default_factory=SegmentationSettings)
@@ -271,6 +326,9 @@ class LimitSettings(_Table, frozen=True):
     jobs_per_session_max: Annotated[Count, _help("unfinished jobs of a session")] = 32
     pending_per_class_max: Annotated[Count, _help("jobs waiting for a node, per requirement")] = (
         10_000
+    outlier_ejection: OutlierEjectionSettings = field(default_factory=OutlierEjectionSettings)
+    retry_budget: RetryBudgetSettings = field(default_factory=RetryBudgetSettings)
+    fairness: FairnessSettings = field(default_factory=FairnessSettings)
     )
     pending_total_max: Annotated[Count, _help("jobs waiting for a node, in all")] = 50_000
     message_bytes_max: Annotated[Bytes, _help("one WebSocket message")] = 8 << 20

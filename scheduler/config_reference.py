@@ -22,6 +22,7 @@ from msgspec.inspect import (
     LiteralType,
     Metadata,
     StrType,
+    StructType,
     Type,
 )
 
@@ -174,6 +175,8 @@ def _allowed(kind: Type, unit: str) -> str:
             return f"list of {_allowed(kind.item_type, '')}"
         case DictType():
             return f"table of {_allowed(kind.value_type, '')}"
+        case StructType():
+            return f"{{ {', '.join(field.name for field in kind.fields)} }}"
         case _:
             raise TypeError(f"no words for {kind}")
 

@@ -159,7 +159,7 @@ class JobFlow:
         """Start a job that a free node did not find behind too many that had failed on it."""
         node = self._choose_restricted(job)
         if node is not None:
-            self._pending.remove(job)
+            self._pending.take(job)
             self._start(job, node, now_ns, Outcome.SERVED)
 
     def update_gauges(self) -> None:
@@ -236,7 +236,7 @@ class JobFlow:
             self._counts.failovers_total += 1
         payload = None
         if node.gateway != job.owner:
-            payload = job.payload
+            payload = job.record.payload
             # Of each attempt: the owner must tell a new dispatcher which numbers are used up.
             self._outbox[job.owner].append(
                 Dispatched(job.key, attempt, node.ref, job.submitted_ns, now_ns)
@@ -433,14 +433,23 @@ class JobFlow:
     def _enqueue(self, job: Job, now_ns: int) -> None:
         if job.paired != NO_NODE and self._table.by_ref(job.paired) is None:
             self._fail(job, _PAIRED_NODE_GONE)
-        elif self._pending.is_full_for(job):
-            self._counts.refused_queue_full_total += 1
-            self._note_none(job, Outcome.REFUSED, now_ns)
-            cause = Cause(ErrorCode.SERVER_BUSY, "too many jobs wait for a node")
-            self._fail(job, cause)
-        else:
-            self._note_none(job, Outcome.QUEUED, now_ns)
-            self._pending.add(job, now_ns + self._deadlines.pending_ns)
+            return
+        if self._pending.is_full_for(job):
+            victim = self._pending.victim_for(job)
+            if victim is None:
+                self._shed(job, now_ns)
+                return
+            self._pending.remove(victim)
+            self._counts.shed_total += 1
+            self._shed(victim, now_ns)
+        self._note_none(job, Outcome.QUEUED, now_ns)
+        self._pending.add(job, now_ns + self._deadlines.pending_ns)
+
+    def _shed(self, job: Job, now_ns: int) -> None:
+        """Refuse a job for want of room in the queue."""
+        self._counts.refused_queue_full_total += 1
+        self._note_none(job, Outcome.REFUSED, now_ns)
+        self._fail(job, Cause(ErrorCode.SERVER_BUSY, "too many jobs wait for a node"))
 
     def _note_none(self, job: Job, outcome: Outcome, now_ns: int) -> None:
         if self._decisions.budget > 0:
@@ -460,7 +469,7 @@ class JobFlow:
                 return
             if job is None:
                 return
-            self._pending.remove(job)
+            self._pending.take(job)
             self._start(job, node, now_ns, Outcome.SERVED)
 
     def _retry_after_ms(self, members: int) -> int:

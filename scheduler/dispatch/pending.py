@@ -3,7 +3,9 @@
 from collections import OrderedDict
 
 from scheduler.config import LimitSettings
-from scheduler.dispatch.jobs import Backlog, Job
+from scheduler.dispatch.backlog import Backlog
+from scheduler.dispatch.fairness import VirtualClock
+from scheduler.dispatch.jobs import Job, Order
 from scheduler.dispatch.nodes import Node
 from scheduler.protocol.ids import NO_NODE
 
@@ -20,6 +22,7 @@ class Pending:
         self._total_max = limits.pending_total_max
         self._jobs: OrderedDict[int, Job] = OrderedDict()
         self._paired: dict[int, Backlog] = {}
+        self._clock = VirtualClock()
         self._sequence = 0
 
     def __len__(self) -> int:
@@ -37,26 +40,41 @@ class Pending:
         """
         if job.attempt:
             return False
-        waiting = (
-            len(self._paired.get(job.paired, ()))
-            if job.paired != NO_NODE
-            else len(job.service_class.backlog)
-        )
+        waiting = len(self._backlog_of(job) or ())
         return waiting >= self._per_backlog_max or len(self._jobs) >= self._total_max
+
+    def victim_for(self, job: Job) -> Job | None:
+        """Return a waiting job that is to make room for `job`, None: `job` must be refused."""
+        backlog = self._backlog_of(job)
+        return backlog.victim_for(job) if backlog is not None else None
+
+    def _backlog_of(self, job: Job) -> Backlog | None:
+        if job.paired == NO_NODE:
+            return job.service_class.backlog
+        return self._paired.get(job.paired)
 
     def add(self, job: Job, deadline_ns: int) -> None:
         """Let `job` wait until `deadline_ns`."""
         self._sequence += 1
+        record = job.record
+        tag = self._clock.tag(record.flow, record.weight)
+        job.order = (0 if job.attempt else 1, -record.priority, tag, self._sequence)
         job.deadline_ns = deadline_ns
         self._jobs[job.key] = job
         if job.paired == NO_NODE:
-            job.service_class.backlog.add(job, self._sequence)
+            job.service_class.backlog.add(job)
         else:
-            self._paired.setdefault(job.paired, Backlog()).add(job, self._sequence)
+            self._paired.setdefault(job.paired, Backlog()).add(job)
+
+    def take(self, job: Job) -> None:
+        """Take out a job that is served: the others' turns follow from its own."""
+        self._clock.serve(job.order[2])
+        self.remove(job)
 
     def remove(self, job: Job) -> None:
         """Take out a waiting job."""
         del self._jobs[job.key]
+        self._clock.leave(job.record.flow)
         if job.paired == NO_NODE:
             job.service_class.backlog.remove(job)
             return
@@ -66,7 +84,7 @@ class Pending:
             del self._paired[job.paired]
 
     def next_for(self, node: Node) -> Job | None:
-        """Return the longest waiting job that `node` may run."""
+        """Return the waiting job that is next among those that `node` may run."""
         backlogs = [c.backlog for c in node.classes if c.backlog]
         paired = self._paired.get(node.ref)
         if paired is not None:
@@ -75,7 +93,7 @@ class Pending:
         return min(heads, key=_order, default=None)
 
     def next_paired_with(self, node: Node) -> Job | None:
-        """Return the longest waiting job that only `node` may run."""
+        """Return the waiting job that is next among those that only `node` may run."""
         paired = self._paired.get(node.ref)
         return paired.first_for(node) if paired is not None else None
 
@@ -85,5 +103,5 @@ class Pending:
         return list(backlog) if backlog is not None else []
 
 
-def _order(job: Job) -> int:
+def _order(job: Job) -> Order:
     return job.order

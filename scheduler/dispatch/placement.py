@@ -13,7 +13,7 @@ so a row is kept only from the first job on that asks for its class.
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from scheduler.dispatch.jobs import Backlog
+from scheduler.dispatch.backlog import Backlog
 from scheduler.dispatch.tables import Tables
 from scheduler.selection.columns import Int64s
 from scheduler.selection.scores import (

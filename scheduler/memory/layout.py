@@ -318,6 +318,7 @@ DISPATCHER_COUNTERS = Block(
         _total("pending_timed_out", "dispatcher", "jobs that waited too long for a node"),
         _total("refused_queue_full", "dispatcher", "jobs refused with SERVER_BUSY"),
         _total("stale_results", "dispatcher", "results from who no longer holds the job"),
+        _total("shed", "dispatcher", "of those, that waited already and made room for others"),
         _total("model_not_available", "dispatcher", "MODEL_NOT_AVAILABLE received"),
         _total("models_rate_limited", "dispatcher", "marks not set, for the node had too many"),
         _total("models_marked", "dispatcher", "(node, service) marks set"),

@@ -37,13 +37,20 @@ class ArenaRef(Struct, array_like=True, frozen=True):
 
 
 class Submit(Struct, array_like=True, tag=1):
-    """A new job. `paired` is the only node allowed, `avoid` one to pass over if others are free."""
+    """A new job. `paired` is the only node allowed, `avoid` one to pass over if others are free.
+
+    While it waits it belongs to a `flow`, a number of its tenant or session, which has a weight of
+    1 or more and a priority, the greater the sooner.
+    """
 
     job: int
     requirement: int
     paired: int = NO_NODE
     avoid: int = NO_NODE
     payload: ArenaRef | None = None
+    flow: int = 0
+    weight: int = 1
+    priority: int = 0
 
 
 class Result(Struct, array_like=True, tag=2):
@@ -167,6 +174,9 @@ class Announce(Struct, array_like=True, tag=12):
     payload: ArenaRef | None
     attempt: int
     node: int
+    flow: int = 0
+    weight: int = 1
+    priority: int = 0
 
 
 class AnnounceDone(Struct, array_like=True, tag=13):

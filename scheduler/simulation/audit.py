@@ -3,7 +3,10 @@
 # The core offers no way in, and needs none but for this.
 # ruff: noqa: SLF001
 
+from collections import Counter
+
 from scheduler.config import Config
+from scheduler.dispatch.backlog import Backlog
 from scheduler.dispatch.core import Dispatcher
 from scheduler.dispatch.jobs import Job
 from scheduler.dispatch.nodes import NOBODY, Node
@@ -138,14 +141,25 @@ class Audit:
         backlogs = [c.backlog for c in classes] + list(pending._paired.values())
         check(sum(map(len, backlogs)) == len(pending), "each waiting job stands in one backlog")
         for backlog in backlogs:
-            check(len(backlog._jobs) <= self._per_class_max, "backlogs are bounded", len(backlog))
-        new = sum(len(backlog._jobs) for backlog in backlogs)
+            check(len(backlog._fresh) <= self._per_class_max, "backlogs are bounded", len(backlog))
+        new = sum(len(backlog._fresh) for backlog in backlogs)
         check(new <= self._total_max, "the queue is bounded", new)
         for backlog in backlogs:
             # Not the failed-over ones: a free node may miss one behind others that failed on it,
             # and then it starts with the next refresh.
-            for job in list(backlog._jobs.values())[:1]:
-                self._check_must_wait(job)
+            first = backlog.first()
+            if first is not None:
+                self._check_must_wait(first)
+            self._check_flows(backlog)
+
+    def _check_flows(self, backlog: Backlog) -> None:
+        lengths = Counter((j.record.priority, j.record.flow) for j in backlog._fresh.values())
+        for (priority, flow), length in lengths.items():
+            flows = backlog._flows[priority]
+            check(flows.length(flow) == length, "a flow knows its jobs", flow, length)
+            longest = max(n for (level, _), n in lengths.items() if level == priority)
+            check(flows.longest == longest, "the longest flow is known", longest)
+        check(len(backlog._flows) == len({p for p, _ in lengths}), "no flow stays empty")
 
     def _check_must_wait(self, job: Job) -> None:
         for node in self._core._table:

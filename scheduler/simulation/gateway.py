@@ -179,7 +179,7 @@ class GatewayModel:
         self.jobs[key] = job
         session.jobs.add(key)
         self._outcomes.accept(key)
-        self._send(Submit(key, requirement, job.paired, job.avoid, payload))
+        self._send(Submit(key, requirement, job.paired, job.avoid, payload, *session.share))
 
     def cancel(self, key: int) -> None:
         """Give up an unfinished job."""
@@ -404,7 +404,14 @@ class GatewayModel:
         for key, job in self.jobs.items():
             self._send(
                 Announce(
-                    key, job.requirement, job.paired, job.avoid, job.payload, job.attempt, job.node
+                    key,
+                    job.requirement,
+                    job.paired,
+                    job.avoid,
+                    job.payload,
+                    job.attempt,
+                    job.node,
+                    *job.session.share,
                 )
             )
         self._send(AnnounceDone())

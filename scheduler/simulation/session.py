@@ -10,6 +10,8 @@ class Session:
     """What an open session's jobs have in common."""
 
     address: str
+    share: tuple[int, int, int] = (0, 1, 0)
+    """Flow, weight and priority of its jobs."""
     paired: int = NO_NODE
     last_node: int = NO_NODE
     jobs: set[int] = field(default_factory=set)

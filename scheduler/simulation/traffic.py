@@ -73,7 +73,8 @@ class Traffic:
         if not gateway.alive:
             return None
         self._opened += 1
-        session = Session(address=f"10.0.0.{self._opened % 7}")
+        number = self._opened % 7
+        session = Session(f"10.0.0.{number}", (number, number % 3 + 1, number // 6))
         if index < len(self._sessions):
             self._sessions[index] = gateway, session
         else:

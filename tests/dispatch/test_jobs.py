@@ -1,6 +1,6 @@
 import pytest
 
-from scheduler.dispatch.jobs import Backlog, Job
+from scheduler.dispatch.jobs import Job
 from scheduler.dispatch.nodes import Node
 from scheduler.dispatch.placement import Placement, RequirementClass
 from scheduler.dispatch.tables import Tables
@@ -48,36 +48,3 @@ def test_a_job_may_not_run_where_it_failed(service_class: RequirementClass) -> N
     made.excluded = (make_node(1).ref,)
     assert not made.may_run_on(make_node(1))
     assert made.may_run_on(make_node(2))
-
-
-def test_a_backlog_serves_failed_over_jobs_first_then_by_arrival(
-    service_class: RequirementClass,
-) -> None:
-    backlog, node = Backlog(), make_node()
-    jobs = [make_job(number, service_class) for number in range(4)]
-    jobs[2].attempt = jobs[3].attempt = 1
-    for sequence, waiting in enumerate(jobs, start=1):
-        backlog.add(waiting, sequence)
-    served = []
-    while backlog:
-        first = backlog.first_for(node)
-        assert first is not None
-        backlog.remove(first)
-        served.append(first)
-    assert served == [jobs[2], jobs[3], jobs[0], jobs[1]]
-
-
-def test_a_backlog_passes_over_jobs_that_failed_on_the_node(
-    service_class: RequirementClass,
-) -> None:
-    backlog, node = Backlog(), make_node()
-    for number in range(12):  # more than are looked at
-        failed = make_job(number, service_class)
-        failed.attempt = 1
-        failed.excluded = (node.ref,)
-        backlog.add(failed, number)
-    fresh = make_job(99, service_class)
-    backlog.add(fresh, 99)
-    assert backlog.first_for(node) is fresh
-    assert backlog.first_for(make_node(ready=0)) is None
-    assert len(backlog) == 13
