@@ -11,20 +11,18 @@ A job is in exactly one place: it holds a slot (`_running` and its node's `jobs`
 
 from collections.abc import Callable
 
-import numpy as np
-
 from scheduler.config import Config
+from scheduler.dispatch.blame import Blame
 from scheduler.dispatch.counts import Counts
 from scheduler.dispatch.decisions import DecisionLog
-from scheduler.dispatch.ejection import AT_FAULT, Ejections
 from scheduler.dispatch.jobs import Cause, Job
+from scheduler.dispatch.misses import Misses
 from scheduler.dispatch.nodes import NOBODY, Node, NodeTable
+from scheduler.dispatch.pace import Pace
 from scheduler.dispatch.pending import Pending
 from scheduler.dispatch.placement import Placement, RequirementClass
-from scheduler.dispatch.retries import RetryBudget
 from scheduler.dispatch.services import ServiceIndex
 from scheduler.dispatch.settings import NS_PER_SECOND, Deadlines
-from scheduler.dispatch.storms import ModelMarks
 from scheduler.dispatch.tables import Tables
 from scheduler.protocol.codes import ErrorCode
 from scheduler.protocol.decisions import Outcome
@@ -47,9 +45,6 @@ from scheduler.protocol.records import (
     Submit,
     ToGateway,
 )
-from scheduler.selection.capacity import retry_after_ms
-from scheduler.selection.exclusions import Excluded, look
-from scheduler.selection.services import words_of
 
 _EXPIRED_PER_TICK_MAX = 256
 """Bounds one turn when thousands of deadlines pass at once."""
@@ -97,25 +92,19 @@ class JobFlow:
         self._counts = counts
         self._note = note
         self._timeouts = config.scheduler.job_timeout
-        self._balance = config.scheduler.load_balancer
         self._deadlines = Deadlines.of(config)
-        self._marks = ModelMarks(config.scheduler.model_not_available, tables, counts)
+        self._blame = Blame(config.scheduler, tables, table, services, placement, counts, note)
         self._pending = Pending(config.limits)
-        self._ejections = Ejections(
-            config.scheduler.outlier_ejection, tables, placement, counts, note
-        )
-        self._retries = RetryBudget(config.scheduler.retry_budget)
-        self._decisions = DecisionLog(tables, placement, counts, self._balance.shadow_strategy)
+        self._pace = Pace(tables, placement, self._pending, counts)
+        balance = config.scheduler.load_balancer
+        self._decisions = DecisionLog(tables, placement, counts, balance.shadow_strategy)
+        self._misses = Misses(tables, balance, self._decisions, counts)
         self._class_of_requirement: dict[int, RequirementClass] = {}
         self._jobs: dict[int, Job] = {}
         # Attempts start in this order and all may take equally long: the first is the next due.
         self._running: dict[int, Job] = {}
         self._attempt_due_ns = 0
         self._expired = 0
-        self._exclusions: dict[tuple[int, int, tuple[int, ...]], Excluded] = {}
-        self._rate_window_ns = 0
-        self._ended_before_window = 0
-        self._ended_per_second = 0
 
     def tick(self, now_ns: int) -> None:
         """End what has run or waited for too long, a bounded number a call."""
@@ -132,28 +121,17 @@ class JobFlow:
 
     def refresh(self, now_ns: int) -> None:
         """Lift marks whose time is over, and forget figures that are no longer true."""
-        self._exclusions.clear()
+        self._misses.refresh()
         self._decisions.refresh()
-        self._retries.refill(self._counts.submitted_total, now_ns)
-        for node in self._marks.expire(now_ns):
+        unmarked, freed = self._blame.refresh(now_ns)
+        for node in unmarked:
             self.refit(node, now_ns)
-        for node in self._ejections.refresh(now_ns):
+        for node in freed:
             self.serve(node, now_ns)
         for service_class in self._placement.classes:
             for job in service_class.backlog.urgent(_HIDDEN_PER_REFRESH_MAX):
                 self._start_hidden(job, now_ns)
-        if now_ns - self._rate_window_ns >= NS_PER_SECOND:
-            counts = self._counts
-            # Refused jobs have failed too, but made no room in the queue.
-            ended = counts.completed_total + counts.failed_total - counts.refused_queue_full_total
-            if self._rate_window_ns:  # else the totals may be those of an earlier dispatcher
-                self._ended_per_second = ended - self._ended_before_window
-            self._ended_before_window = ended
-            self._rate_window_ns = now_ns
-        for service_class in self._placement.classes:
-            index, members = service_class.index, service_class.members
-            self._tables.class_members[index] = members
-            self._tables.class_retry_after_ms[index] = self._retry_after_ms(members)
+        self._pace.refresh(now_ns)
 
     def _start_hidden(self, job: Job, now_ns: int) -> None:
         """Start a job that a free node did not find behind too many that had failed on it."""
@@ -289,20 +267,15 @@ class JobFlow:
 
     def fail_attempt(self, _: int, record: Failure, now_ns: int) -> None:
         """End an attempt; the job goes elsewhere if the failure speaks of the node."""
-        missing = record.code == ErrorCode.MODEL_NOT_AVAILABLE
-        if missing:
-            known = self._services.known(record.service)
-            self._marks.count(self._table.by_ref(record.node), known, record.reason)
+        self._blame.count(record)
         job = self._holding(record)
         if job is None:
             self._counts.stale_results_total += 1
             return
         node = self._release(job)
-        if record.by_node and record.code in AT_FAULT:
-            self._ejections.failed(node, now_ns)
+        if self._blame.failed(node, record, job.service_class, now_ns):
+            self.refit(node, now_ns)
         cause = Cause(record.code, "the node failed the job", record.error)
-        if missing:
-            self._mark(node, known or job.service_class.mask, now_ns)
         if record.code in ELSEWHERE:
             self._try_elsewhere(job, node, cause, now_ns)
         else:
@@ -327,10 +300,6 @@ class JobFlow:
         self._placement.refit(node)
         self.serve(node, now_ns)
 
-    def _mark(self, node: Node, mask: int, now_ns: int) -> None:
-        if self._marks.report(node, mask, now_ns):
-            self.refit(node, now_ns)
-
     def _try_elsewhere(self, job: Job, node: Node, cause: Cause, now_ns: int) -> None:
         """Give the job another attempt on a node that has not failed it yet."""
         job.excluded += (node.ref,)
@@ -338,16 +307,11 @@ class JobFlow:
         if (
             job.attempt < self._timeouts.failover_max_attempts
             and self._others_may(job)
-            and self._may_retry()
+            and self._blame.may_retry()
         ):
             self.place(job, now_ns)
         else:
             self._fail(job, cause)
-
-    def _may_retry(self) -> bool:
-        allowed = self._retries.withdraw()
-        self._counts.retries_denied_total += not allowed
-        return allowed
 
     def _others_may(self, job: Job) -> bool:
         """Whether any node that has not failed the job serves its class, busy or not."""
@@ -359,7 +323,7 @@ class JobFlow:
 
     def fit(self, node: Node, now_ns: int) -> None:
         """Follow a change of the node's capacity."""
-        self._ejections.fit(node, now_ns)
+        self._blame.fit(node, now_ns)
 
     def reclaim(self, key: int, attempt: int, node: Node, now_ns: int) -> bool:
         """Let a node that is back go on with an attempt that it had, if nobody else has begun.
@@ -400,8 +364,7 @@ class JobFlow:
         del self._jobs[job.key]
         self._counts.failed_total += 1
         again = excluded is not None or cause.code == ErrorCode.SERVER_BUSY
-        members = job.service_class.members if job.paired == NO_NODE else 1
-        retry_after_ms = self._retry_after_ms(members) if again else 0
+        retry_after_ms = self._pace.retry_after_ms(job) if again else 0
         self._outbox[job.owner].append(
             Failed(job.key, cause.code, cause.message, retry_after_ms, excluded or {}, cause.error)
         )
@@ -442,24 +405,17 @@ class JobFlow:
             self._pending.remove(victim)
             self._counts.shed_total += 1
             self._shed(victim, now_ns)
-        self._note_none(job, Outcome.QUEUED, now_ns)
+        self._misses.record(job, Outcome.QUEUED, len(self._pending), now_ns)
         self._pending.add(job, now_ns + self._deadlines.pending_ns)
 
     def _shed(self, job: Job, now_ns: int) -> None:
         """Refuse a job for want of room in the queue."""
         self._counts.refused_queue_full_total += 1
-        self._note_none(job, Outcome.REFUSED, now_ns)
+        self._misses.record(job, Outcome.REFUSED, len(self._pending), now_ns)
         self._fail(job, Cause(ErrorCode.SERVER_BUSY, "too many jobs wait for a node"))
 
-    def _note_none(self, job: Job, outcome: Outcome, now_ns: int) -> None:
-        if self._decisions.budget > 0:
-            excluded = self._why_none(job)
-            self._decisions.without_node(job, outcome, excluded, len(self._pending), now_ns)
-        else:
-            self._counts.decisions_unrecorded_total += 1
-
     def serve(self, node: Node, now_ns: int) -> None:
-        """Give the node's free slots to jobs that wait, the longest waiting first."""
+        """Give the node's free slots to jobs that wait, in their turn."""
         while self._pending:
             if node.has_free_slot():
                 job = self._pending.next_for(node)
@@ -471,11 +427,6 @@ class JobFlow:
                 return
             self._pending.take(job)
             self._start(job, node, now_ns, Outcome.SERVED)
-
-    def _retry_after_ms(self, members: int) -> int:
-        return retry_after_ms(
-            members=members, queued=len(self._pending), ended_per_second=self._ended_per_second
-        )
 
     # --- time ----------------------------------------------------------------------------
 
@@ -493,7 +444,7 @@ class JobFlow:
     def _time_out(self, job: Job, now_ns: int) -> None:
         self._counts.attempts_timed_out_total += 1
         node = self._release(job)
-        self._ejections.failed(node, now_ns)
+        self._blame.timed_out(node, now_ns)
         self._outbox[node.gateway].append(CancelAttempt(job.key, job.attempt, node.ref, TIMED_OUT))
         seconds = self._deadlines.attempt_ns / NS_PER_SECOND
         cause = Cause(ErrorCode.JOB_TIMEOUT, f"no result within {seconds:g} s")
@@ -511,33 +462,17 @@ class JobFlow:
             cause = job.cause or Cause(
                 ErrorCode.NO_AVAILABLE_NODE, "no node could take the job in time"
             )
-            excluded = self._why_none(job)
+            excluded = self._misses.why(job)
             if cause.code == ErrorCode.NO_AVAILABLE_NODE:
-                self._count_excluded(excluded)
-            self._note_none(job, Outcome.EXPIRED, now_ns)
+                self._misses.count(excluded)
+            self._misses.record(job, Outcome.EXPIRED, len(self._pending), now_ns)
             self._fail(job, cause, excluded.reasons)
-
-    def _count_excluded(self, excluded: Excluded) -> None:
-        tables = self._tables
-        tables.excluded_total += excluded.counts
-        np.copyto(tables.excluded_sample, excluded.samples, where=excluded.samples != NO_NODE)
-
-    def _why_none(self, job: Job) -> Excluded:
-        """Look at the nodes per reason; remembered until the next refresh, for storms."""
-        mask = job.service_class.mask
-        key = (mask, job.paired, job.excluded)
-        if key not in self._exclusions:
-            self._exclusions[key] = look(
-                self._tables.nodes, self._balance, words_of(mask), job.excluded, job.paired
-            )
-        return self._exclusions[key]
 
     # --- nodes and gateways that come and go ----------------------------------------------
 
     def forget_node(self, node: Node) -> None:
         """The node left the table: nothing can wait for it any more."""
-        self._marks.forget(node)
-        self._ejections.forget(node)
+        self._blame.forget(node)
         for job in self._pending.paired_with(node.ref):
             self._pending.remove(job)
             self._fail(job, _PAIRED_NODE_GONE)
