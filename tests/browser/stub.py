@@ -76,8 +76,7 @@ class Stub:
 
     def make_old(self, by_ms: int) -> None:
         """Let the last snapshot be from before."""
-        then_ms = time.time_ns() // 1_000_000 - by_ms
-        self._snapshot = json.dumps(self.data.snapshot(then_ms)).encode()
+        self._snapshot = json.dumps(self.data.snapshot(_now_ms() - by_ms)).encode()
 
     def serve_again(self) -> None:
         """Come back on the same port as another run."""
@@ -104,6 +103,10 @@ class Stub:
                 web.get("/api/v1/nodes", self._nodes),
                 web.get("/api/v1/history", self._history),
                 web.get("/api/v1/refusals", self._refusals),
+                web.get("/api/v1/waterfall", self._waterfall),
+                web.get("/api/v1/capacity", self._capacity),
+                web.get("/api/v1/decisions", self._decisions),
+                web.get("/api/v1/metrics", self._metrics),
                 web.get("/api/v1/events", self._events),
                 web.post("/api/v1/nodes/{node_id}/{command:drain|resume}", self._command),
                 web.get("/dashboard", self._redirect),
@@ -134,7 +137,7 @@ class Stub:
                 await self._tell()
 
     def _publish(self) -> None:
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = _now_ms()
         self.data.advance(now_ms)
         self._snapshot = json.dumps(self.data.snapshot(now_ms)).encode()
 
@@ -181,6 +184,19 @@ class Stub:
     async def _refusals(self, _: web.Request) -> web.Response:
         return web.json_response(self.data.refusals())
 
+    async def _waterfall(self, _: web.Request) -> web.Response:
+        return web.json_response(self.data.waterfall(_now_ms()))
+
+    async def _capacity(self, _: web.Request) -> web.Response:
+        return web.json_response(self.data.capacity(_now_ms()))
+
+    async def _decisions(self, request: web.Request) -> web.Response:
+        limit = int(request.query.get("limit", "100"))
+        return web.json_response(self.data.decisions(_now_ms(), limit))
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.json_response(self.data.metrics(_now_ms()))
+
     async def _command(self, request: web.Request) -> web.Response:
         if request.headers.get("Authorization") != f"Bearer {ADMIN_TOKEN}":
             return _problem(401, "Unauthorized", detail="the admin token is wrong")
@@ -211,6 +227,10 @@ class Stub:
             return response
         finally:
             self.streams.discard(response)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 async def _end_others() -> None:

@@ -4,6 +4,8 @@ import math
 import random
 from typing import Any
 
+from tests.browser import stub_insight as insight
+
 Json = dict[str, Any]
 
 HISTORY_POINTS_MAX = 720
@@ -18,7 +20,11 @@ NAMES = {
 }
 EXTRAS = ("emotion-wav2vec2", "speaker-ecapa", "rate-control")
 PLACES = ("fra", "ams", "waw", "lis", "osl", "mil")
-LANGUAGES = {"en": 340, "zh": 210, "es": 160, "de": 95, "fr": 82, "ja": 61, "ar": 44, "pt": 38}
+LANGUAGES = {"en": 31, "zh": 19, "es": 15, "de": 9, "fr": 8, "ja": 6, "ar": 4, "pt": 3}
+"""Share of the sessions that speak it, in percent."""
+JOBS_PER_S, SESSIONS = 36.0, 180.0
+"""For each twenty nodes; jobs in flight are as many as come in the time that one takes."""
+
 STATUSES = ("ready", "degraded", "draining", "registering", "offline")
 STATUS_WEIGHTS = (955, 14, 12, 7, 12)
 
@@ -33,22 +39,82 @@ class StubData:
         self.sequence = 0
         self.generation = 1
         self.uptime_s = 93_784.0
+        self.size = max(1.0, nodes / 20)
+        self.jobs_per_s = JOBS_PER_S * self.size
         self.missing: list[str] = []
         self.loads_change = True
         self.nodes = [self._node(index) for index in range(nodes)]
-        self.jobs = {"accepted": 1_000_000, "completed": 996_000, "failed": 2_600}
+        completed = round(self.uptime_s * self.jobs_per_s)
+        self.failed_by_code = {
+            "JOB_TIMEOUT": completed // 900,
+            "NODE_UNAVAILABLE": completed // 1_800,
+            "NO_AVAILABLE_NODE": completed // 3_400,
+        }
+        self.jobs = {"completed": completed, "failed": sum(self.failed_by_code.values())}
         self.points: list[Json] = []
         self.events: list[Json] = []
+        speakers = {
+            name: round(share * SESSIONS * self.size / 100) for name, share in LANGUAGES.items()
+        }
         self.language_usage = {
             name: {
                 "as_source": count,
                 "as_target": round(count * 0.8),
                 "total": count + round(count * 0.8),
             }
-            for name, count in LANGUAGES.items()
+            for name, count in speakers.items()
         }
         worst = [node["node_id"] for node in self.nodes if node["status"] != "ready"]
         self.refusal_samples = {"not_ready": worst[:5], "cpu_over_limit": worst[5:8]}
+        self.stage_p50_ms = dict(insight.P50_MS)
+        self.classes: list[tuple[str, ...]] = [CORE, (ASR, NMT), (*CORE, EXTRAS[0])]
+        self.queued: int | None = None
+        """Jobs that wait; None: as the last point has it."""
+        self.dispatcher = {"shadow_compared_total": 6_204_118, "shadow_differed_total": 428_084}
+        self.audit = insight.no_audit()
+        self.missing_models: Json = {}
+        self.last_decisions: list[Json] | None = None
+        """Latest first; None: made up."""
+        self._make_history_of_trouble()
+
+    def _make_history_of_trouble(self) -> None:
+        """Let some things have gone wrong that are over."""
+        named = [node["node_id"] for node in self.nodes[3::7]]
+        self.audit |= {
+            "slots_freed_total": 3,
+            "righted": [
+                {"node_id": node_id, "slots": slots}
+                for node_id, slots in zip(named[4:], (2, 1), strict=False)
+            ],
+        }
+        by_node = dict(zip(named, (171, 64, 38, 21, 9, 4), strict=False))
+        self.set_missing_models(
+            by_service={EXTRAS[0]: 204, NMT: 91, "other": 12},
+            by_reason={"loading": 163, "not_installed": 88, "version_mismatch": 41, "error": 15},
+            by_node=by_node,
+        )
+
+    def set_missing_models(
+        self, *, by_service: dict[str, int], by_reason: dict[str, int], by_node: dict[str, int]
+    ) -> None:
+        """Let nodes have answered MODEL_NOT_AVAILABLE."""
+        received = sum(by_service.values())
+        by_node = {**by_node, "other": max(0, received - sum(by_node.values()))}
+        limited = {name: total // 12 for name, total in by_service.items() if name != "other"}
+        marked = {name: total - limited.get(name, 0) for name, total in by_service.items()}
+        del marked["other"]
+        self.missing_models = {
+            "model_not_available_missing_total": {"service": by_service},
+            "model_not_available_rate_limited_total": {"service": limited},
+            "model_not_available_marked_total": {"service": marked},
+            "model_not_available_by_reason_total": {"reason": {**by_reason, "other": 0}},
+            "node_model_missing_total": {"node": by_node},
+        }
+        self.dispatcher |= {
+            "model_not_available_total": received,
+            "models_marked_total": sum(marked.values()),
+            "models_rate_limited_total": sum(limited.values()),
+        }
 
     def _node(self, index: int) -> Json:
         rng = self.rng
@@ -123,8 +189,7 @@ class StubData:
     def _point(self, t_ms: int) -> Json:
         wave = math.sin(t_ms / 900_000) + 0.35 * math.sin(t_ms / 131_000)
         burst = 1.0 if (t_ms // 1000) % 3600 in range(1500, 1620) else 0.0
-        size = max(1.0, len(self.nodes) / 20)
-        rate = size * (3.2 + 0.9 * wave + self.rng.gauss(0, 0.12))
+        rate = self.jobs_per_s * (1 + 0.11 * wave + self.rng.gauss(0, 0.02))
         noise = self.rng.gauss(0, 1)
         return {
             "t_ms": t_ms,
@@ -132,11 +197,11 @@ class StubData:
             "failed_per_s": round(max(0.0, rate * (0.002 + 0.03 * burst)), 3),
             "dispatch_p50_ms": round(0.9 + 0.1 * noise**2, 3),
             "dispatch_p99_ms": round(4.2 + 1.2 * noise**2 + 30 * burst, 3),
-            "end_to_end_p50_ms": round(182 + 14 * wave + 3 * noise, 1),
-            "end_to_end_p99_ms": round(415 + 60 * wave + 22 * abs(noise) + 260 * burst, 1),
-            "queued": round(max(0.0, 40 * burst + noise)),
+            "end_to_end_p50_ms": round(1_120 + 60 * wave + 14 * noise, 1),
+            "end_to_end_p99_ms": round(2_450 + 240 * wave + 90 * abs(noise) + 1_700 * burst, 1),
+            "queued": round(burst * (self.size * 6 + noise)),
             "in_flight": sum(node["in_flight"] for node in self.nodes),
-            "sessions": round(size * (12 + 3 * wave)),
+            "sessions": round(self.size * SESSIONS * (1 + 0.08 * wave)),
             "nodes": len(self.connected()),
         }
 
@@ -154,14 +219,45 @@ class StubData:
                 "not_ready": 1_240,
                 "model_not_available": 310,
             },
-            "failed_by_code": {
-                "JOB_TIMEOUT": 1_480,
-                "NODE_UNAVAILABLE": 730,
-                "NO_AVAILABLE_NODE": 390,
-            },
+            "failed_by_code": self.failed_by_code,
             "refused_by_code": {"SERVER_BUSY": 96, "RATE_LIMITED": 12},
             "samples": self.refusal_samples,
         }
+
+    def waterfall(self, now_ms: int) -> Json:
+        last = self.points[-1]
+        return insight.waterfall(
+            self.stage_p50_ms,
+            interval_s=self.interval_s,
+            jobs=self.jobs["completed"],
+            interval_jobs=round(last["jobs_per_s"] * self.interval_s),
+            swing=last["end_to_end_p50_ms"] / insight.P50_MS["end_to_end"],
+            now_ms=now_ms,
+        )
+
+    def capacity(self, now_ms: int) -> Json:
+        queued = self.points[-1]["queued"] if self.queued is None else self.queued
+        return insight.capacity(self.nodes, self.classes, queued=queued, now_ms=now_ms)
+
+    def decisions(self, now_ms: int, limit: int) -> Json:
+        if self.last_decisions is not None:
+            return {
+                "generated_at_ms": now_ms,
+                "recorded_total": len(self.last_decisions),
+                "unrecorded_total": 0,
+                "decisions": self.last_decisions[:limit],
+            }
+        recorded = self.dispatcher["shadow_compared_total"] + 40 * self.sequence
+        return insight.decisions(
+            self.nodes,
+            jobs_per_s=max(1.0, self.points[-1]["jobs_per_s"]),
+            recorded=recorded,
+            limit=limit,
+            now_ms=now_ms,
+        )
+
+    def metrics(self, now_ms: int) -> Json:
+        return insight.metrics(self.missing_models, now_ms)
 
     def snapshot(self, now_ms: int) -> Json:
         last = self.points[-1]
@@ -174,21 +270,23 @@ class StubData:
                 "generation": self.generation,
                 "jobs": {
                     **self.jobs,
+                    "accepted": sum(self.jobs.values()) + 900 + last["in_flight"],
                     "cancelled": 900,
                     "live": last["in_flight"],
                     "queued": last["queued"],
                     "in_flight": last["in_flight"],
                 },
                 "queue": {"depth": last["queued"], "oldest_wait_ms": last["queued"] * 13},
-                "counters": {"gateways": {}, "dispatcher": {}, "stats": {}},
+                "counters": {"gateways": {}, "dispatcher": self.dispatcher, "stats": {}},
                 "latency": {
                     name: {"count": 9, "p50_ms": p50, "p90_ms": p90, "p99_ms": p99, "p999_ms": p999}
                     for name, (p50, p90, p99, p999) in {
                         "dispatch": (0.9, 1.9, 4.4, 9.1),
-                        "end_to_end": (184.0, 290.0, 431.0, 702.0),
+                        "end_to_end": (1_130.0, 1_620.0, 2_480.0, 4_020.0),
                     }.items()
                 },
                 "processes": self._processes(),
+                "audit": self.audit,
             },
             "snapshot": {
                 "generated_at_ms": now_ms,

@@ -260,7 +260,7 @@ def test_samples_of_refusals_open_their_node(run_stub: RunStub, open_page: OpenP
     stub.data.refusal_samples = {"not_ready": [node["node_id"], "gone-already"]}
     page = open_page(stub.url)
     expect(page.get_by_role("button", name="gone-already")).to_be_disabled()
-    page.locator(".chip", has_text=node["name"]).click()
+    page.locator("#refusals .chip", has_text=node["name"]).click()
     expect(page.locator("#detail-id")).to_have_text(node["node_id"])
 
 

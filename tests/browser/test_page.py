@@ -13,7 +13,11 @@ from tests.harness import poll
 GONE = "ERR_|Failed to load resource"
 TITLES = (
     "Over time",
+    "Where the time goes",
+    "Placement checked",
+    "Room for more jobs",
     "Nodes",
+    "Last decisions",
     "Why jobs were refused",
     "Last events",
     "Services",
@@ -152,7 +156,7 @@ def test_it_outlives_the_server(run_stub: RunStub, open_page: OpenPage) -> None:
 
 def test_missing_parts_of_the_api_leave_the_rest(run_stub: RunStub, open_page: OpenPage) -> None:
     stub = run_stub()
-    stub.broken = {"/api/v1/history", "/api/v1/refusals"}
+    stub.broken = {f"/api/v1/{name}" for name in ("history", "refusals", "waterfall", "metrics")}
     page = open_page(stub.url, expecting="500")
     expect(page.locator("#node-body tr")).to_have_count(12)
     expect(page.locator("#state")).to_have_text("Ready")
@@ -236,9 +240,14 @@ CONTRAST = """() => {
 def test_text_has_contrast(run_stub: RunStub, open_page: OpenPage, theme: str) -> None:
     stub = run_stub()
     stub.data.missing = ["gateway 1: not running"]
+    wrong = {"node_id": stub.data.nodes[0]["node_id"], "in_flight": 2, "held": 1, "seconds": 9.0}
+    stub.data.audit |= {"differing_nodes": 1, "differing": [wrong], "jobs_overdue_total": 2}
+    stub.data.classes.append(("on-no-node",))
+    stub.data.queued = 3
     page = open_page(stub.url, theme=theme, expecting="503")
-    expect(page.locator("#notice")).to_be_visible()
-    expect(page.locator("#node-body tr").first).to_be_visible()
+    for place in ("#notice", "#alarm", "#node-body tr", "#decisions-rows .chip", "#models .bars"):
+        expect(page.locator(place).first).to_be_visible()
+    expect(page.locator("#room")).to_contain_text("0 more fit")
     assert page.evaluate(CONTRAST) == []
 
 

@@ -23,7 +23,9 @@ GONE = "ERR_|Failed to load resource"
 class RunNodes(Protocol):
     """The `run_nodes` fixture."""
 
-    def __call__(self, scheduler: RunningScheduler, count: int, name: str = "sim") -> None:
+    def __call__(
+        self, scheduler: RunningScheduler, count: int, name: str = "sim", *options: str
+    ) -> None:
         """Run simulated nodes until the test ends."""
 
 
@@ -32,7 +34,7 @@ def run_nodes() -> Iterator[RunNodes]:
     """Run simulated nodes in processes of their own."""
     with ExitStack() as stack:
 
-        def run(scheduler: RunningScheduler, count: int, name: str = "sim") -> None:
+        def run(scheduler: RunningScheduler, count: int, name: str = "sim", *options: str) -> None:
             command = [sys.executable, "-m", "scheduler", "node", "sim", "--name", name]
             process = subprocess.Popen(
                 [
@@ -41,6 +43,7 @@ def run_nodes() -> Iterator[RunNodes]:
                     scheduler.node_url,
                     f"--count={count}",
                     "--heartbeat-seconds=0.5",
+                    *options,
                 ],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -96,6 +99,50 @@ def test_it_shows_nodes_sessions_and_jobs_as_they_come(
     expect(page.locator("#processes .status.ready")).to_have_count(4)
     expect(page.locator("#charts .uplot")).to_have_count(6)
     expect(page.locator("#events")).to_contain_text("now ready")
+
+
+def test_it_shows_where_the_time_of_jobs_went_and_how_they_were_placed(
+    run_scheduler: RunScheduler, run_nodes: RunNodes, open_page: OpenPage
+) -> None:
+    scheduler = run_scheduler(SETTINGS)
+    page = open_page(scheduler.ops_url)
+    expect(page.locator("#waterfall-note")).to_contain_text("No job in the last")
+    expect(page.locator("#room")).to_contain_text("0 more fit")
+    expect(page.locator("#room")).to_contain_text("The next one waits: no nodes")
+    expect(page.locator("#decisions-rows")).to_contain_text("No decision has been recorded yet.")
+    run_nodes(scheduler, 3, "sim", "--partials=2")
+    expect(page.locator("#room")).to_contain_text("12 more fit")
+    with a_session(scheduler) as session:
+        speak(session, 4)
+    page.get_by_role("button", name="Since start").click()
+    for name in ("Receive", "Queue", "Node", "First partial", "Order", "End to end"):
+        row = page.locator("#waterfall-rows").get_by_role("row", name=name)
+        expect(row.get_by_role("cell").last).to_have_text("4")
+    expect(page.locator("#waterfall-note")).to_have_text("4 jobs since the start")
+    expect(page.locator("#audit-verdict")).to_contain_text("All counts of load agree")
+    rows = page.locator("#decisions-rows tr")
+    expect(rows).to_have_count(4)
+    expect(rows.first).to_contain_text("Placed")
+    expect(
+        page.locator("#alarm, #shadow, #models, [data-trouble]").locator("visible=true")
+    ).to_have_count(0)
+
+
+def test_it_counts_models_that_were_missing(
+    run_scheduler: RunScheduler, run_nodes: RunNodes, open_page: OpenPage
+) -> None:
+    scheduler = run_scheduler(SETTINGS)
+    run_nodes(scheduler, 1, "sim", "--fail-rate=1", "--fail-code=MODEL_NOT_AVAILABLE")
+    page = open_page(scheduler.ops_url)
+    expect(page.locator("#node-body .status.ready")).to_have_count(1)
+    with a_session(scheduler) as session:
+        chunk = {"seq": 0, "is_final": True, "payload": encoded(b"speech")}
+        session.send(json.dumps({"type": "audio_chunk", **chunk}))
+        receive(session, "error")
+    expect(page.locator("#models-note")).to_have_text("1 since the start")
+    expect(page.locator("#models-services")).to_contain_text("Not named, or unknown")
+    expect(page.locator("#models-reasons")).to_contain_text("Unspecified")
+    expect(page.locator("#models").get_by_role("button", name="sim-0 1")).to_be_enabled()
 
 
 def test_it_says_why_a_job_was_refused(run_scheduler: RunScheduler, open_page: OpenPage) -> None:

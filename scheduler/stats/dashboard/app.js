@@ -2,25 +2,39 @@
 
 import { get, getMissing } from "./api.js";
 import { Charts } from "./charts.js";
+import { Checks, isAlarming } from "./checks.js";
+import { Decisions } from "./decisions.js";
 import { Detail } from "./detail.js";
+import { byId } from "./dom.js";
 import { Events } from "./events.js";
 import { judge, showAbout, showState } from "./header.js";
 import { showLanguages } from "./languages.js";
 import { Live } from "./live.js";
+import { Models } from "./models.js";
 import { Nodes } from "./nodes.js";
 import { showPower } from "./power.js";
 import { showProcesses } from "./processes.js";
 import { Refusals } from "./refusals.js";
+import { showRoom } from "./room.js";
 import { showServices } from "./services.js";
 import { showTiles } from "./tiles.js";
+import { Waterfall } from "./waterfall.js";
 
 const CLOCK_MS = 500;
 const LOAD_GAP_MS = 1_000;
 
-const detail = new Detail(() => load());
+/** Decisions to ask for: those in the table, or enough to find some about the node that is open. */
+const DECISIONS_FEW = 10;
+const DECISIONS_MANY = 1_000;
+
+const detail = new Detail(() => load(), () => renew("decisions-title", loadDecisions));
 const charts = new Charts();
 const events = new Events();
-const refusals = new Refusals((id) => openById(id));
+const refusals = new Refusals(openById);
+const models = new Models(openById);
+const decisions = new Decisions(openById);
+const checks = new Checks(openById);
+const waterfall = new Waterfall();
 const nodesView = new Nodes((node) => detail.open(node));
 const live = new Live(
   (snapshot) => take(snapshot),
@@ -29,6 +43,7 @@ const live = new Live(
 
 let snapshot = null;
 let nodes = null;
+let nodesById = new Map();
 let history = null;
 let missing = [];
 let state = "connecting";
@@ -37,7 +52,7 @@ let isOutdated = false;
 let loadedMs = -Infinity;
 
 function openById(id) {
-  const node = nodes?.find((one) => one.node_id === id);
+  const node = nodesById.get(id);
   if (node) detail.open(node);
 }
 
@@ -63,6 +78,7 @@ function showSnapshot() {
   showLanguages(snapshot.web_clients);
   showPower(snapshot.nodes.compute_power, nodes);
   showProcesses(snapshot.scheduler.processes);
+  checks.show(snapshot.scheduler, nodesById);
   showClock();
 }
 
@@ -77,11 +93,37 @@ async function load() {
       const waitMs = loadedMs + LOAD_GAP_MS - performance.now();
       if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
       loadedMs = performance.now();
-      await Promise.allSettled([loadReadiness(), loadNodes(), loadHistory()]);
+      await loadAll();
       if (snapshot) showSnapshot();
     }
   } finally {
     isLoading = false;
+  }
+}
+
+async function loadAll() {
+  const named = renew("nodes-title", loadNodes);
+  await Promise.allSettled([
+    loadReadiness(),
+    named,
+    renew("history-title", loadHistory),
+    renew("waterfall-title", loadWaterfall),
+    renew("room-title", loadRoom),
+    renew("refusals-title", () => loadRefusals(named)),
+    renew("models-title", () => loadModels(named)),
+    renew("decisions-title", () => loadDecisions(named)),
+  ]);
+}
+
+/** Renew what is under a title, which says so where that failed. */
+async function renew(titleId, load) {
+  const { dataset } = byId(titleId);
+  try {
+    await load();
+    dataset.loaded = "";
+    delete dataset.trouble;
+  } catch {
+    dataset.trouble = "loaded" in dataset ? "stale" : "unavailable";
   }
 }
 
@@ -90,15 +132,17 @@ async function loadReadiness() {
 }
 
 async function loadNodes() {
-  const [answer, refused] = await Promise.allSettled([get("api/v1/nodes"), get("api/v1/refusals")]);
-  if (answer.status === "fulfilled") {
-    nodes = answer.value.nodes;
-    nodesView.show(nodes);
-    detail.show(nodes);
-  }
-  if (refused.status === "fulfilled") {
-    refusals.show(refused.value, new Map((nodes ?? []).map((node) => [node.node_id, node])));
-  }
+  ({ nodes } = await get("api/v1/nodes"));
+  nodesById = new Map(nodes.map((node) => [node.node_id, node]));
+  nodesView.show(nodes);
+  detail.show(nodes);
+}
+
+/** @param {Promise<void>} named settled once nodes have their names */
+async function loadRefusals(named) {
+  const document = await get("api/v1/refusals");
+  await named;
+  refusals.show(document, nodesById);
 }
 
 async function loadHistory() {
@@ -108,10 +152,34 @@ async function loadHistory() {
   events.show(history.events ?? []);
 }
 
+async function loadWaterfall() {
+  waterfall.show(await get("api/v1/waterfall"));
+}
+
+async function loadRoom() {
+  showRoom(await get("api/v1/capacity"));
+}
+
+async function loadModels(named) {
+  const known = snapshot;
+  if (!known || !models.needs(known)) return;
+  const document = await get("api/v1/metrics");
+  await named;
+  models.show(known, document, nodesById);
+}
+
+async function loadDecisions(named) {
+  const limit = detail.isOpen() ? DECISIONS_MANY : DECISIONS_FEW;
+  const document = await get(`api/v1/decisions?limit=${limit}`);
+  await named;
+  decisions.show(document, nodesById);
+  if (limit === DECISIONS_MANY) detail.showDecisions(document, nodesById);
+}
+
 function showClock() {
   const before = state;
   state = judge(live, missing);
-  showState(state, live.ageMs(), missing);
+  showState(state, live.ageMs(), missing, snapshot !== null && isAlarming(snapshot.scheduler));
   if (state === "disconnected" && before !== state) {
     events.notice("page", "the scheduler can't be reached from here");
   } else if (before === "disconnected" && state !== before) {

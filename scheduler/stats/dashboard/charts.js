@@ -1,5 +1,6 @@
 // Figures over time, drawn by uPlot from /api/v1/history.
 
+import { offerChoices } from "./choices.js";
 import { color, onThemeChange } from "./colors.js";
 import { byId, el } from "./dom.js";
 import { count, milliseconds, minuteOfDay, NOTHING, rate, short, timeOfDay } from "./format.js";
@@ -59,20 +60,14 @@ export class Charts {
       for (const plot of this._plots) plot.rebuild();
       this._draw();
     });
-    byId("range").addEventListener("click", (event) => this._choose(event.target));
+    offerChoices("range", (minutes) => {
+      this._minutes = Number(minutes);
+      this._draw();
+    });
   }
 
   show(history) {
     this._history = history;
-    this._draw();
-  }
-
-  _choose(button) {
-    if (!button.dataset.minutes) return;
-    this._minutes = Number(button.dataset.minutes);
-    for (const other of byId("range").children) {
-      other.setAttribute("aria-pressed", String(other === button));
-    }
     this._draw();
   }
 

@@ -1,6 +1,7 @@
 // All that a node reports, and what an operator can tell it.
 
 import { command, HttpProblem } from "./api.js";
+import { decisionsAbout } from "./decisions.js";
 import { byId, el, reconcile, setAttribute, setText } from "./dom.js";
 import { ago, count, decimal, percent, span } from "./format.js";
 import { jobsOf } from "./measures.js";
@@ -46,11 +47,17 @@ const GROUPS = [
 ];
 
 export class Detail {
-  /** @param {() => void} onChanged called when a command was accepted */
-  constructor(onChanged) {
+  /**
+   * @param {() => void} onChanged called when a command was accepted
+   * @param {() => void} onOpened called when decisions about the node are wanted
+   */
+  constructor(onChanged, onOpened) {
     this._onChanged = onChanged;
+    this._onOpened = onOpened;
     this._dialog = byId("detail");
     this._node = null;
+    /** How to tell the decisions about a node; null before they are known. */
+    this._decisionsOf = null;
     this._isBusy = false;
     byId("detail-close").addEventListener("click", () => this._dialog.close());
     this._dialog.addEventListener("click", (event) => {
@@ -69,6 +76,17 @@ export class Detail {
     this._say("");
     this._render();
     if (!this._dialog.open) this._dialog.showModal();
+    this._onOpened();
+  }
+
+  isOpen() {
+    return this._node !== null;
+  }
+
+  /** @param {any} document of /api/v1/decisions @param {Map<string, any>} nodes by id */
+  showDecisions(document, nodes) {
+    this._decisionsOf = (id) => decisionsAbout(id, document, nodes);
+    if (this._node) this._render();
   }
 
   /** Bring an open node up to date. @param {any[]} nodes */
@@ -88,7 +106,9 @@ export class Detail {
       title,
       rows: fields.map(([label, text]) => ({ label, text: text(node), class: "" })),
     }));
-    reconcile(byId("detail-fields"), [...groups, { title: "Services", rows: services(node) }], {
+    groups.push({ title: "Services", rows: services(node) });
+    groups.push({ title: "Last decisions", rows: this._decisionRows() });
+    reconcile(byId("detail-fields"), groups, {
       key: ({ title }) => title,
       create: ({ title }) => el("section", {}, el("h3", {}, title), el("dl", {})),
       update: (section, { rows }) => showRows(section.lastElementChild, rows),
@@ -96,6 +116,12 @@ export class Detail {
     const isDraining = node.status === "draining";
     byId("drain").disabled = this._isBusy || isDraining || node.status === "offline";
     byId("resume").disabled = this._isBusy || !isDraining;
+  }
+
+  _decisionRows() {
+    const rows = this._decisionsOf?.(this._node.node_id) ?? [];
+    const none = this._decisionsOf ? "None of the last ones." : "…";
+    return rows.length ? rows : [{ label: none, text: "", class: "" }];
   }
 
   async _send(name) {
@@ -156,7 +182,7 @@ function services(node) {
 
 function showRows(list, rows) {
   reconcile(list, rows, {
-    key: (row) => row.label,
+    key: (row) => row.key ?? row.label,
     create: (row) => el("div", {}, el("dt", {}, row.label), el("dd", {})),
     update: (element, row) => {
       setText(element.lastElementChild, row.text);

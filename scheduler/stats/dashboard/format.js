@@ -13,6 +13,9 @@ const known = (value) => typeof value === "number" && Number.isFinite(value);
 
 export const count = (value) => (known(value) ? whole.format(value) : NOTHING);
 
+/** "1 node", "1,200 nodes". */
+export const counted = (value, name) => `${count(value)} ${name}${value === 1 ? "" : "s"}`;
+
 /** Short where it is long: 1.2M. */
 export const brief = (value) => (known(value) ? compact.format(value) : NOTHING);
 
@@ -30,12 +33,25 @@ export function rate(value) {
 
 export const percent = (value) => (known(value) ? `${whole.format(value)} %` : NOTHING);
 
+/** A part of a whole, 0 to 1, that may be far below a percent. */
+export function portion(share) {
+  if (!known(share)) return NOTHING;
+  if (share > 0 && share < 0.001) return "< 0.1 %";
+  return share < 0.1 ? `${one.format(100 * share)} %` : percent(100 * share);
+}
+
 /** @param {number | null} ms */
 export function milliseconds(ms) {
   if (!known(ms)) return NOTHING;
   if (ms < 10) return `${ms.toFixed(1)} ms`;
   if (ms < 1000) return `${whole.format(ms)} ms`;
   return ms < 10_000 ? `${(ms / 1000).toFixed(1)} s` : span(ms);
+}
+
+/** A time from microseconds to minutes, in about three digits. */
+export function duration(ms) {
+  if (known(ms) && ms < 0.9995) return `${whole.format(1000 * ms)} µs`;
+  return known(ms) && ms >= 999.5 && ms < 9_995 ? `${(ms / 1000).toFixed(2)} s` : milliseconds(ms);
 }
 
 /** A span of time in its two largest units. */
@@ -58,9 +74,16 @@ const clock = new Intl.DateTimeFormat("en-GB", {
   minute: "2-digit",
   second: "2-digit",
 });
+const clockFine = new Intl.DateTimeFormat("en-GB", {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  fractionalSecondDigits: 3,
+});
 const clockShort = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 
 export const timeOfDay = (ms) => clock.format(ms);
+export const timeOfDayFine = (ms) => clockFine.format(ms);
 export const minuteOfDay = (ms) => clockShort.format(ms);
 
 const ACRONYMS = /\b(cpu|gpu|nmt|tts|asr|ws|id)\b/g;

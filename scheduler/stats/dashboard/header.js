@@ -23,11 +23,12 @@ export function judge(live, missing) {
   return missing.length ? "unready" : "ready";
 }
 
-/** Show the state and the age of what is shown. */
-export function showState(state, ageMs, missing) {
+/** Show the state and the age of what is shown. `alarming`: ready, yet something is wrong. */
+export function showState(state, ageMs, missing, alarming) {
   document.body.dataset.state = state;
   setText(byId("state"), NAMES[state]);
-  document.title = state === "ready" ? "Lingua scheduler" : `${NAMES[state]} · Lingua scheduler`;
+  const first = state === "ready" ? (alarming ? "Alarm" : "") : NAMES[state];
+  document.title = first ? `${first} · Lingua scheduler` : "Lingua scheduler";
   setText(byId("age"), ago(ageMs));
   const text = explain(state, missing);
   const notice = byId("notice");

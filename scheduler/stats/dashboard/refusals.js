@@ -1,7 +1,8 @@
 // Why jobs were refused, failed or found no node, with nodes to look at.
 
-import { byId, el, reconcile, setText } from "./dom.js";
 import { showBars } from "./bars.js";
+import { openFromChips, showChips } from "./chips.js";
+import { byId, el, reconcile } from "./dom.js";
 import { count, words } from "./format.js";
 
 const GROUPS = [
@@ -23,10 +24,7 @@ export class Refusals {
         byId("refusals").append(this._samples);
       }
     }
-    this._samples.addEventListener("click", (event) => {
-      const id = event.target.dataset?.node;
-      if (id !== undefined) onOpen(id);
-    });
+    openFromChips(this._samples, onOpen);
   }
 
   /** @param {any} refusals @param {Map<string, any>} nodes by id */
@@ -54,15 +52,4 @@ export class Refusals {
       update: (element, [, ids]) => showChips(element.lastElementChild, ids, nodes),
     });
   }
-}
-
-function showChips(box, ids, nodes) {
-  reconcile(box, [...new Set(ids)], {
-    key: (id) => `node ${id}`,
-    create: (id) => el("button", { type: "button", class: "chip", "data-node": id, title: id }),
-    update: (chip, id) => {
-      setText(chip, nodes.get(id)?.name ?? id);
-      chip.disabled = !nodes.has(id);
-    },
-  });
 }

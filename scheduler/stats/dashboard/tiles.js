@@ -1,7 +1,7 @@
 // The figures that say at a glance how it goes.
 
 import { byId, el, reconcile, setAttribute, setText } from "./dom.js";
-import { brief, count, milliseconds, NOTHING, percent, rate } from "./format.js";
+import { brief, count, counted, milliseconds, NOTHING, percent, rate } from "./format.js";
 
 const STATUS_ORDER = ["degraded", "draining", "registering", "offline"];
 
@@ -38,7 +38,7 @@ function* tiles({ web_clients: clients, nodes: summary, scheduler }, nodes, hist
   yield {
     name: "Sessions",
     value: count(clients.active_users),
-    note: `${count(languages)} ${languages === 1 ? "language" : "languages"}`,
+    note: counted(languages, "language"),
   };
   yield nodesTile(nodes, summary.connected_nodes);
   yield {
