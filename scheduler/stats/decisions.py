@@ -10,11 +10,14 @@ from scheduler.memory.decisions import Decision, NodeLabel, node_labels, read_de
 from scheduler.memory.layout import CLASSES, SERVICES
 from scheduler.memory.views import Views
 from scheduler.protocol.ids import parse_wire_job_id, wire_job_id
+from scheduler.selection.scores import LEAST_UTILIZATION, UTILIZATION_SCALE
 from scheduler.stats.reading import services_of, texts
 from scheduler.stats.responses import Prepared, problem
 
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 1_000
+
+_DECIMALS = 4
 
 GONE = "gone"
 """Stands for a node whose row belongs to another one now."""
@@ -24,8 +27,9 @@ class DecisionView(Struct, frozen=True):
     """One look for a node.
 
     `outcome` is placed, served (it had waited), queued, refused or expired. Nodes are ids, null
-    for none, "gone" for one that has left. Loads are by the strategy, before this job. `shadow` is
-    what shadow_strategy would have chosen. `excluded` counts nodes by reason where none was found.
+    for none, "gone" for one that has left. Loads are by the strategy, before this job: jobs, or
+    their share of the capacity. `shadow` is what shadow_strategy would have chosen. `excluded`
+    counts nodes by reason where none was found.
     """
 
     age_ms: int
@@ -35,9 +39,9 @@ class DecisionView(Struct, frozen=True):
     services: list[str]
     paired: str | None
     node: str | None
-    load: int
+    load: float
     runner_up: str | None
-    runner_up_load: int
+    runner_up_load: float
     shadow: str | None
     eligible: int
     queued: int
@@ -48,6 +52,7 @@ class Decisions(Struct, frozen=True):
     """The last decisions, latest first. Beyond a budget they are counted and not recorded."""
 
     generated_at_ms: int
+    strategy: str
     recorded_total: int
     unrecorded_total: int
     decisions: list[DecisionView]
@@ -63,9 +68,11 @@ class _Asked(Struct, frozen=True):
 class DecisionsReader:
     """Answers for the ring of decisions."""
 
-    def __init__(self, views: Views, epoch: str) -> None:
+    def __init__(self, views: Views, epoch: str, strategy: str) -> None:
+        """`strategy` is the setting scheduler.load_balancer.strategy."""
         self._views = views
         self._epoch = epoch
+        self._strategy = strategy
 
     def respond(self, request: web.Request, now_ns: int, now_ms: int) -> web.Response:
         """Return the Decisions that the query asks for; `now_ns` is monotonic."""
@@ -82,6 +89,7 @@ class DecisionsReader:
         column = self._views.column
         document = Decisions(
             now_ms,
+            self._strategy,
             int(column("dispatcher_counters", "decisions_recorded_total")[0]),
             int(column("dispatcher_counters", "decisions_unrecorded_total")[0]),
             self._shown(found, now_ns),
@@ -103,9 +111,9 @@ class DecisionsReader:
                 services=services[decision.class_index],
                 paired=_name(decision.paired, labels),
                 node=_name(decision.node, labels),
-                load=decision.load,
+                load=self._load(decision.load),
                 runner_up=_name(decision.runner_up, labels),
-                runner_up_load=decision.runner_up_load,
+                runner_up_load=self._load(decision.runner_up_load),
                 shadow=_name(decision.shadow, labels),
                 eligible=decision.eligible,
                 queued=decision.queued,
@@ -113,6 +121,11 @@ class DecisionsReader:
             )
             for decision in reversed(found)
         ]
+
+    def _load(self, load: int) -> float:
+        if self._strategy != LEAST_UTILIZATION:
+            return load
+        return round(load / UTILIZATION_SCALE, _DECIMALS)
 
 
 def _name(ref: int, labels: dict[int, NodeLabel | None]) -> str | None:

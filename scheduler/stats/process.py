@@ -114,7 +114,7 @@ class StatsProcess:
             ),
             commands=commands,
             capacity=CapacityReader(views, config.scheduler),
-            decisions=DecisionsReader(views, boot.epoch),
+            decisions=DecisionsReader(views, boot.epoch, config.scheduler.load_balancer.strategy),
             waterfall=self._waterfall,
         )
 

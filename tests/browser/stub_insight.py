@@ -134,6 +134,7 @@ def decisions(
     ]
     return {
         "generated_at_ms": now_ms,
+        "strategy": "least_connections",
         "recorded_total": recorded,
         "unrecorded_total": 0,
         "decisions": found,

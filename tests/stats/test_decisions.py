@@ -6,6 +6,7 @@ import pytest
 from scheduler.protocol.decisions import Outcome
 from scheduler.protocol.exclusions import Exclusion
 from scheduler.protocol.ids import NO_NODE, job_key_base, node_ref, wire_job_id
+from scheduler.selection.scores import UTILIZATION_SCALE
 from scheduler.stats.decisions import LIMIT_MAX, DecisionsReader
 from tests.stats.operators import Client, json_of, serve
 from tests.stats.world import EPOCH, World, make_world
@@ -38,8 +39,8 @@ def record(world: World, number: int, **fields: int) -> None:
     world.put("decisions", number, **(defaults | fields))
 
 
-def serve_from(world: World, talk: Any) -> None:
-    serve(talk, decisions=DecisionsReader(world.reader_views(), EPOCH))
+def serve_from(world: World, talk: Any, strategy: str = "least_connections") -> None:
+    serve(talk, decisions=DecisionsReader(world.reader_views(), EPOCH, strategy))
 
 
 def test_decisions_are_told_with_names_latest_first(world: World) -> None:
@@ -119,3 +120,15 @@ def test_what_can_not_be_asked_for_is_a_problem(world: World, query: str, status
         assert response.content_type == "application/problem+json"
 
     serve_from(world, talk)
+
+
+def test_the_load_is_told_as_the_strategy_has_it(world: World) -> None:
+    world.put_node(0, "node")
+    record(world, 0, load=UTILIZATION_SCALE // 4)
+
+    async def talk(client: Client) -> None:
+        found = await json_of(client, "/api/v1/decisions")
+        assert found["strategy"] == "least_utilization"
+        assert found["decisions"][0]["load"] == 0.25
+
+    serve_from(world, talk, "least_utilization")

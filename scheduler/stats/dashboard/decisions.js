@@ -2,7 +2,7 @@
 
 import { openFromChips, showChips } from "./chips.js";
 import { byId, el, reconcile, setAttribute, setText } from "./dom.js";
-import { count, NOTHING, timeOfDayFine, words } from "./format.js";
+import { count, NOTHING, portion, timeOfDayFine, words } from "./format.js";
 
 const SHOWN_MAX = 10;
 
@@ -73,8 +73,8 @@ export function decisionsAbout(id, document, nodes) {
     label: timeOf(decision, document),
     text:
       decision.node === id
-        ? `${decision.outcome} at load ${count(decision.load)}; next best ${nameOf(decision.runner_up)}`
-        : `next best at load ${count(decision.runner_up_load)}; ${decision.outcome} on ${nameOf(decision.node)}`,
+        ? `${decision.outcome} at load ${loadOf(decision.load)}; next best ${nameOf(decision.runner_up)}`
+        : `next best at load ${loadOf(decision.runner_up_load)}; ${decision.outcome} on ${nameOf(decision.node)}`,
     class: "",
   }));
 }
@@ -89,6 +89,9 @@ function withKeys(decisions) {
     return { ...decision, key: `${key} ${seen.get(key)}` };
   });
 }
+
+/** Jobs are whole; what is not is a share of the capacity. */
+const loadOf = (load) => (Number.isInteger(load) ? count(load) : portion(load));
 
 const timeOf = ({ age_ms: ageMs }, { generated_at_ms: nowMs }) => timeOfDayFine(nowMs - ageMs);
 
@@ -114,10 +117,10 @@ function makeRow({ job_id: job, outcome, services }, time) {
 function fillRow(row, decision, nodes, hasShadow) {
   const [, , , node, second, shadow, eligible, queued] = row.children;
   const { node: chosen, runner_up: runnerUp } = decision;
-  if (chosen) showNode(node, chosen, nodes, count(decision.load));
+  if (chosen) showNode(node, chosen, nodes, loadOf(decision.load));
   else setText(node, whyNone(decision.excluded));
   setAttribute(node, "class", `decision-node ${chosen ? "" : "quiet"}`);
-  showNode(second, runnerUp, nodes, count(decision.runner_up_load));
+  showNode(second, runnerUp, nodes, loadOf(decision.runner_up_load));
   shadow.hidden = !hasShadow;
   if (chosen && decision.shadow === chosen) setText(shadow, "the same");
   else showNode(shadow, decision.shadow, nodes);
