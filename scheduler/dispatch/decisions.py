@@ -59,7 +59,9 @@ class DecisionLog:
         self.budget -= _COST_FIXED + _PASSES_PLACED * rows
         runner_up = shadow = -1
         if job.paired == NO_NODE:
-            passed_over = [node.slot, *(slot_of(ref) for ref in job.excluded)]
+            refs = self._nodes.ref
+            failed = [slot_of(ref) for ref in job.excluded if refs[slot_of(ref)] == ref]
+            passed_over = [node.slot, *failed]
             runner_up = placement.choose(service_class, passed_over)
             if self._shadow_strategy and not job.excluded:
                 self.budget -= _PASSES_SHADOW * rows

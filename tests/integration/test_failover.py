@@ -258,3 +258,44 @@ async def test_an_offline_nodes_row_is_freed(cluster: Cluster) -> None:
     await until(lambda: "node-FORGOTTEN" not in cluster.nodes(), "its row is free")
     async with a_node(cluster.node_url, node_id="node-FORGOTTEN"):
         assert cluster.nodes()["node-FORGOTTEN"].ref != ref
+
+
+async def test_a_node_that_is_back_goes_on_with_the_job_it_kept(cluster: Cluster) -> None:
+    failovers = cluster.dispatcher("failovers_total")
+    reclaimed = cluster.dispatcher("reclaimed_total")
+    async with a_session(cluster.session_url) as session:
+        async with a_node(cluster.node_url, hold, node_id="keeps-its-jobs") as node:
+            await session.speak()
+            job = await node.job()
+            await node.abort()
+        kept = [{"job_id": job["job_id"], "attempt_id": job["attempt_id"]}]
+        async with a_node(
+            cluster.node_url, hold, node_id="keeps-its-jobs", running_jobs=kept
+        ) as back:
+            await until(lambda: cluster.nodes()["keeps-its-jobs"].in_flight == 1, "it has its slot")
+            await back.complete(job)
+            await result_after_one_dispatch(session)
+            assert back.assigned == []
+    assert cluster.dispatcher("failovers_total") == failovers
+    assert cluster.dispatcher("reclaimed_total") == reclaimed + 1
+
+
+async def test_a_node_that_fails_job_after_job_is_left_alone(cluster: Cluster) -> None:
+    """Its jobs go to the other one; it stays connected and ready all the while."""
+    async with (
+        a_node(cluster.node_url, failing("INTERNAL_ERROR"), node_id="bad") as bad,
+        a_node(cluster.node_url, answer, node_id="good"),
+        a_session(cluster.session_url) as session,
+    ):
+        index = 0
+        while cluster.dispatcher("ejected_nodes") == 0:
+            await session.speak(index)
+            await session.fence()
+            index += 1
+            await until(lambda: cluster.total("jobs_live") == 0, "the job has ended")
+        failed = len(bad.assigned)
+        for later in range(index, index + 6):
+            await session.speak(later)
+            await session.result(later)
+        assert len(bad.assigned) == failed
+        assert cluster.nodes()["bad"].status.wire == "ready"
