@@ -4,9 +4,11 @@
     endpoints.json   addresses, once all processes serve
     settings.json    what it runs with, but for secrets
     memory           link to the shared memory segment, for read-only tools
+    gateway-0.sock   where gateways lead sockets to each other, of each one (ipc/relay_sockets.py)
+    crashes          what was known when a child died (keeper.py); this one stays
 
-All four go at exit. After a kill -9 they stay, and the next start replaces them. The lock is on
-the folder itself: a lock file could not be removed without a race for the one after it.
+The others go at exit. After a kill -9 they stay, and the next start replaces them. The lock is
+on the folder itself: a lock file could not be removed without a race for the one after it.
 """
 
 import fcntl
@@ -20,6 +22,7 @@ from msgspec import Struct
 
 from scheduler.config import Config, without_secrets
 from scheduler.errors import StartError
+from scheduler.ipc.relay_sockets import RELAY_SOCKETS
 
 _DRAFT = ".new"
 _PID_NAME = "supervisor.pid"
@@ -27,6 +30,8 @@ _ENDPOINTS_NAME = "endpoints.json"
 _SETTINGS_NAME = "settings.json"
 _MEMORY_NAME = "memory"
 
+CRASHES_NAME = "crashes"
+"""Of the folder with a bundle for each child that died."""
 
 Document = TypeVar("Document", bound=Struct)
 
@@ -72,9 +77,11 @@ class RuntimeDir:
         self._publish(_SETTINGS_NAME, without_secrets(config))
 
     def _publish(self, name: str, document: Struct) -> None:
-        """Write a file at one stroke, so that who finds it can read it."""
+        """Write a file at one stroke, so that who finds it can read it: this user alone."""
         draft = self.path / f"{name}{_DRAFT}"
-        draft.write_bytes(msgspec.json.encode(document))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        with open(os.open(draft, flags, 0o600), "wb") as file:
+            file.write(msgspec.json.encode(document))
         draft.replace(self.path / name)
 
     def close(self) -> None:
@@ -86,6 +93,8 @@ class RuntimeDir:
         files = (_ENDPOINTS_NAME, _SETTINGS_NAME)
         for name in (_PID_NAME, _MEMORY_NAME, *files, *(f"{name}{_DRAFT}" for name in files)):
             (self.path / name).unlink(missing_ok=True)
+        for path in self.path.glob(RELAY_SOCKETS):
+            path.unlink(missing_ok=True)
 
 
 def read_endpoints(path: Path) -> Endpoints | None:

@@ -37,18 +37,19 @@ class Sample:
     processes: list[ProcessHealth]
 
 
-class _Attached:
-    """The segment of one run of the scheduler."""
+class Attached:
+    """The segment of one run of the scheduler, mapped read-only until its views are gone."""
 
     def __init__(self, path: Path) -> None:
+        """`path` is the link's; raises LayoutError where no scheduler of this version runs."""
         self.segment = Segment.open(path)
-        views = self.segment.views
-        self._views: Views = views
-        self._reader = MemoryReader(views)
-        self._health = HealthReader(views, self.segment.dimensions.gateways)
+        self.views: Views = self.segment.views
+        self._reader = MemoryReader(self.views)
+        self._health = HealthReader(self.views, self.segment.dimensions.gateways)
 
     def sample(self) -> Sample:
-        column = self._views.column
+        """Look now."""
+        column = self.views.column
         active = column(CLASSES.name, "active") != 0
         now_ns = time.monotonic_ns()
         return Sample(
@@ -71,14 +72,14 @@ class Watcher:
 
     def __init__(self, runtime_dir: Path) -> None:
         self.path = runtime_dir / MEMORY_NAME
-        self._attached: _Attached | None = None
+        self._attached: Attached | None = None
 
     def look(self) -> Sample:
         """Return how things stand; raise LayoutError where no scheduler of this version runs."""
         if self._attached is not None and not self._is_current(self._attached.segment):
             self.close()
         if self._attached is None:
-            self._attached = _Attached(self.path)
+            self._attached = Attached(self.path)
         return self._attached.sample()
 
     def _is_current(self, segment: Segment) -> bool:

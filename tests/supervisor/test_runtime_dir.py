@@ -2,12 +2,22 @@ import os
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from scheduler.config import Config, ServerSettings, without_secrets
 from scheduler.errors import StartError
-from scheduler.supervisor.runtime_dir import Endpoints, RuntimeDir, read_endpoints
+from scheduler.supervisor.runtime_dir import (
+    CRASHES_NAME,
+    Endpoints,
+    RuntimeDir,
+    read_endpoints,
+    read_settings,
+)
+
+SECRET = "open sesame"  # noqa: S105
 
 
 def test_the_folder_is_made_for_this_user_alone(tmp_path: Path) -> None:
@@ -47,17 +57,58 @@ def test_what_is_published_goes_at_the_end(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["snapshot.json"]
 
 
+def test_settings_are_there_while_it_runs_and_for_this_user_alone(tmp_path: Path) -> None:
+    config = Config(gateways=3, server=ServerSettings(admin_token=SECRET))
+    tmp_path.chmod(0o755)
+    before = os.umask(0)  # were the mode left to it, everybody could write
+    try:
+        with closing(RuntimeDir(tmp_path)) as runtime:
+            assert read_settings(tmp_path) is None
+            runtime.publish_settings(config)
+            assert read_settings(tmp_path) == without_secrets(config)
+            changed = Config(gateways=4)
+            runtime.publish_settings(changed)
+            runtime.publish_endpoints(Endpoints("", "", 1))
+            assert read_settings(tmp_path) == changed
+            modes = {
+                path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.glob("*.json")
+            }
+            assert modes == {"settings.json": 0o600, "endpoints.json": 0o600}
+    finally:
+        os.umask(before)
+    assert read_settings(tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_secret_gets_into_the_folder(tmp_path: Path) -> None:
+    with closing(RuntimeDir(tmp_path)) as runtime:
+        runtime.publish_settings(Config(server=ServerSettings(admin_token=SECRET)))
+        for path in tmp_path.iterdir():
+            assert SECRET.encode() not in path.read_bytes(), path.name
+
+
+def test_bundles_of_deaths_outlive_the_scheduler(tmp_path: Path) -> None:
+    with closing(RuntimeDir(tmp_path)):
+        (tmp_path / CRASHES_NAME).mkdir()
+        (tmp_path / CRASHES_NAME / "one").touch()
+    RuntimeDir(tmp_path).close()
+    assert (tmp_path / CRASHES_NAME / "one").exists()
+
+
 def test_what_a_killed_instance_left_is_replaced(tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path;"
         "from scheduler.supervisor.runtime_dir import *;"
         "r = RuntimeDir(Path(sys.argv[1])); r.publish_memory(0);"
-        "r.publish_endpoints(Endpoints('', '', 1)); os.kill(os.getpid(), 9)"
+        "r.publish_endpoints(Endpoints('', '', 1)); r.publish_settings(Config());"
+        "os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], timeout=30, check=False)
     assert (tmp_path / "memory").is_symlink()
+    assert read_settings(tmp_path) == Config()
     runtime = RuntimeDir(tmp_path)
     assert read_endpoints(tmp_path) is None
+    assert read_settings(tmp_path) is None
     runtime.publish_memory(0)
     runtime.close()
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,1 @@
+"""What goes with a bug report: one redacted archive, made from memory and files alone."""
