@@ -1,0 +1,1 @@
+"""Who a peer is: tokens, signed tokens and certificates, read by the supervisor, checked here."""
