@@ -1,0 +1,120 @@
+"""Connections and processes end only for a reason that the history knows.
+
+A session whose gateway crashed by itself would otherwise count as one whose gateway was killed, and
+be owed nothing.
+"""
+
+import re
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from scheduler.protocol.ids import gateway_of, parse_wire_job_id
+from tests.chaos.history import CLOSED_BY_US, Event
+from tests.chaos.violation import Violation
+
+SECOND_NS = 1_000_000_000
+
+DEATH_SEEN_NS = (6 * SECOND_NS, 1 * SECOND_NS)
+"""A connection's end may be noted so long after and before the death of its gateway is."""
+
+ROLL_NS = 60 * SECOND_NS
+"""A roll replaces all gateways within that time."""
+
+LINK_NS = 40 * SECOND_NS
+"""So long after a link was cut its peers may meet what was closed meanwhile."""
+
+GOING_AWAY, NO_SIGN_OF_LIFE, CUT = "1012", "1011", "1006"
+
+_PID = re.compile(r"\bpids? ([\d and,\[\]]+)")
+
+
+class Reasons:
+    """When what happened that ends connections and processes."""
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        """`events` are the harness's own."""
+        self._deaths: dict[str, list[int]] = {}
+        self._rolls: list[int] = []
+        self._links: list[int] = []
+        self._hit: set[int] = set()
+        """Pids of processes that were killed or stopped."""
+        self.died: list[Event] = []
+        for event in events:
+            match event.what:
+                case "died":
+                    self._deaths.setdefault(event.who, []).append(event.at_ns)
+                    self.died.append(event)
+                case "killed":
+                    self._hit.add(event.size)
+                case "fault" if event.how.startswith("roll"):
+                    self._rolls.append(event.at_ns)
+                case "fault" if event.how.startswith("half-open"):
+                    self._links.append(event.at_ns)
+                case "fault" if event.how.startswith("stop"):
+                    found = _PID.search(event.text)
+                    self._hit.update(map(int, re.findall(r"\d+", found[1]) if found else ()))
+                case _:
+                    pass
+
+    def of_close(self, event: Event, gateway: int | None, *, away: bool) -> str:
+        """Return why a connection was closed, "" where nothing explains it.
+
+        `gateway` is its own where that is known; `away` peers are behind the link that can be cut.
+        """
+        if event.how in CLOSED_BY_US:
+            return "by its peer"
+        if event.how == NO_SIGN_OF_LIFE:
+            return "no sign of life"
+        if event.how == GOING_AWAY and _within(self._rolls, event.at_ns, ROLL_NS, 0):
+            return "gateway replaced"
+        if event.how == CUT and self._gateway_died(event.at_ns, gateway):
+            return "gateway gone"
+        if event.how == CUT and away and _within(self._links, event.at_ns, LINK_NS, 0):
+            return "link cut"
+        return ""
+
+    def _gateway_died(self, at_ns: int, gateway: int | None) -> bool:
+        names = [name for name in self._deaths if name.startswith("gateway")]
+        if gateway is not None:
+            names = [f"gateway {gateway}"]
+        return any(_within(self._deaths.get(name, []), at_ns, *DEATH_SEEN_NS) for name in names)
+
+    def of_death(self, event: Event) -> str:
+        """Return why a process ended, "" where nothing explains it."""
+        if event.size in self._hit:
+            return "hit"
+        rolled = _within(self._rolls, event.at_ns, ROLL_NS, 0)
+        return "replaced" if event.who.startswith("gateway") and rolled else ""
+
+
+def _within(times: list[int], at_ns: int, after_ns: int, before_ns: int) -> bool:
+    """Whether any of the sorted `times` lies at most `after_ns` before `at_ns`, or so."""
+    at = bisect_left(times, at_ns - after_ns)
+    return at < len(times) and times[at] <= at_ns + before_ns
+
+
+def check_deaths(reasons: Reasons) -> Iterator[Violation]:
+    """Yield the processes that ended by themselves."""
+    for event in reasons.died:
+        if not reasons.of_death(event):
+            yield Violation("died", event.at_ns, event.who, f"pid {event.size} ended by itself")
+
+
+def check_closings(
+    events: Iterable[Event], reasons: Reasons, epoch: str, closings: Counter[str], *, away: bool
+) -> Iterator[Violation]:
+    """Check the history of one worker; `closings` counts connections by how they ended."""
+    gateways: dict[tuple[str, int], int] = {}
+    for event in events:
+        peer = (event.who, event.conn)
+        if event.what in {"dispatched", "result"}:
+            job = parse_wire_job_id(epoch, event.job)
+            if job is not None:
+                gateways[peer] = gateway_of(job)
+        elif event.what == "closed":
+            reason = reasons.of_close(event, gateways.pop(peer, None), away=away)
+            closings[reason or event.how] += 1
+            if not reason:
+                text = f"connection {event.conn} was closed with {event.how}, for no known reason"
+                yield Violation("closed", event.at_ns, event.who, text, event.session)

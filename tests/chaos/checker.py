@@ -1,0 +1,115 @@
+"""Holds the whole history of a run against what the scheduler promises."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from tests.chaos.check_closings import Reasons, check_closings, check_deaths
+from tests.chaos.check_end import EndFacts, check_end
+from tests.chaos.check_nodes import Given, NodeTotals, check_nodes
+from tests.chaos.check_sessions import SessionTotals, check_sessions
+from tests.chaos.history import Event, read_history
+from tests.chaos.violation import Violation
+
+HARNESS_FILE = "harness.jsonl"
+AROUND_NS = 3_000_000_000
+"""How much of the history before and after a violation is shown with it."""
+
+SHOWN_MAX = 20
+EVENTS_SHOWN_MAX = 2_000
+
+
+@dataclass(slots=True)
+class Findings:
+    """What came of a run."""
+
+    violations: list[Violation]
+    sessions: SessionTotals
+    nodes: NodeTotals
+    closings: Counter[str]
+    """Connections by how they ended."""
+    faults: Counter[str] = field(default_factory=Counter)
+    kills: Counter[str] = field(default_factory=Counter)
+    """By role and way, as "gateway SIGKILL"."""
+    probes_ns: dict[str, list[int]] = field(default_factory=dict)
+    """For each kill of a role and way, the time until a new session had a result."""
+    serving_ns: dict[str, list[int]] = field(default_factory=dict)
+    """For each kill of a role, the time until its successor served."""
+    unprobed: int = 0
+    """Kills after which no probe came through."""
+
+
+def peers_files(folder: Path) -> list[Path]:
+    """Return the histories of the workers."""
+    return [path for path in sorted(folder.glob("*.jsonl")) if path.name != HARNESS_FILE]
+
+
+def check(folder: Path, epoch: str, end: EndFacts) -> Findings:
+    """Check a run; `folder` holds its histories, `epoch` is the scheduler's."""
+    harness = [*read_history(folder / HARNESS_FILE)]
+    reasons = Reasons(harness)
+    found: list[Violation] = [*check_end(end), *check_deaths(reasons)]
+    given: Given = {}
+    findings = Findings(found, SessionTotals(), NodeTotals(), Counter())
+    probes: dict[int, int] = {}
+    for path in peers_files(folder):
+        away = path.stem.endswith("-away")
+        if path.stem.startswith("sessions"):
+            found += check_sessions(read_history(path), findings.sessions)
+        elif path.stem.startswith("nodes"):
+            found += check_nodes(read_history(path), given, findings.nodes)
+        else:
+            probes |= {e.index: e.size for e in read_history(path) if e.what == "probed"}
+            continue
+        closings = findings.closings
+        found += check_closings(read_history(path), reasons, epoch, closings, away=away)
+    _add_up(harness, probes, findings)
+    found.sort(key=lambda violation: violation.at_ns)
+    return findings
+
+
+def _add_up(harness: list[Event], probes: dict[int, int], findings: Findings) -> None:
+    """Count faults and kills, and how long it took to recover from each."""
+    waiting: dict[str, int] = {}
+    for event in harness:
+        role = event.who.split()[0]
+        match event.what:
+            case "fault":
+                findings.faults[event.how] += 1
+            case "killed":
+                name = f"{role} {event.how}"
+                findings.kills[name] += 1
+                if event.index in probes:
+                    findings.probes_ns.setdefault(name, []).append(probes[event.index])
+                else:
+                    findings.unprobed += 1
+                waiting.setdefault(event.who, event.at_ns)
+            case "serves" if event.who in waiting:
+                took_ns = event.at_ns - waiting.pop(event.who)
+                findings.serving_ns.setdefault(role, []).append(took_ns)
+            case _:
+                pass
+
+
+def write_excerpt(folder: Path, path: Path, violations: list[Violation]) -> None:
+    """Write the violations, each with the history around it, one JSON object a line."""
+    files = [folder / HARNESS_FILE, *peers_files(folder)]
+    with path.open("wb") as file:
+        for violation in violations[:SHOWN_MAX]:
+            file.write(msgspec.json.encode(violation) + b"\n")
+            around = [e for f in files for e in read_history(f) if _belongs(e, violation)]
+            for event in sorted(around, key=lambda e: e.at_ns)[:EVENTS_SHOWN_MAX]:
+                file.write(msgspec.json.encode(event) + b"\n")
+
+
+def _belongs(event: Event, violation: Violation) -> bool:
+    """Whether an event tells of the same job or session, or was near, by or around the same."""
+    same = event.job and event.job == violation.job
+    same = same or (event.session and event.session == violation.session)
+    if same:
+        return True
+    near = abs(event.at_ns - violation.at_ns) <= AROUND_NS
+    is_frame = event.what in {"fault", "killed", "died", "started", "serves"}
+    return near and (is_frame or event.who == violation.who)

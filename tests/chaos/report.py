@@ -1,0 +1,166 @@
+"""What a run comes to, for people."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+from native_bench.machine import commit, machine
+from tests.chaos.check_end import MUST_BE_ZERO, EndFacts, ProcessFacts
+from tests.chaos.checker import Findings
+from tests.chaos.plan import Needs, left_out
+from tests.chaos.run import Run
+from tests.chaos.violation import PROMISES
+
+SOON_NS = 2_000_000_000
+"""The service is to take work again within that time of each kill."""
+
+VIOLATIONS_SHOWN_MAX = 20
+
+
+def show(console: Console, run: Run, findings: Findings, end: EndFacts) -> None:
+    """Print the tables."""
+    console.print(f"commit {commit()}, {machine()}", highlight=False)
+    for table in (
+        _faults(run, findings),
+        _recovery(findings),
+        _jobs(findings, end),
+        _promises(findings),
+        _other(run, findings, end),
+    ):
+        console.print(table)
+    for violation in findings.violations[:VIOLATIONS_SHOWN_MAX]:
+        console.print(
+            f"[red]{violation.promise}[/] {violation.who}: {violation.detail} "
+            f"{violation.session} {violation.job}",
+            highlight=False,
+        )
+    console.print(f"seed {run.settings.seed}; again: {run.settings.command}", highlight=False)
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column(headings[0])
+    for heading in headings[1:]:
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _faults(run: Run, findings: Findings) -> Table:
+    table = _table(f"{findings.faults.total()} faults", "fault", "times")
+    for name, count in sorted(findings.faults.items()):
+        table.add_row(name, str(count))
+    needs: dict[Needs, str] = {n: run.missing[n] for n in ("namespace", "disk") if n in run.missing}
+    for need, why in needs.items():
+        for name in left_out(frozenset({need})):
+            table.add_row(name, f"left out: {why}")
+    table.add_row("clock jumps", "left out: only *_ms and the log follow the wall clock")
+    return table
+
+
+def _recovery(findings: Findings) -> Table:
+    table = _table(
+        f"{findings.kills.total()} kills; a new session's first result after each",
+        *(
+            "killed",
+            "times",
+            "median s",
+            "max s",
+            "over 2 s",
+            "successor served: median s",
+            "max s",
+        ),
+    )
+    for name, count in sorted(findings.kills.items()):
+        probes = findings.probes_ns.get(name, [])
+        serving = findings.serving_ns.get(name.split()[0], []) if "SIGKILL" in name else []
+        table.add_row(name, str(count), *_spread(probes), _over(probes), *_spread(serving))
+    every = [took for probes in findings.probes_ns.values() for took in probes]
+    table.add_row("all", str(findings.kills.total()), *_spread(every), _over(every), "", "")
+    return table
+
+
+def _spread(times_ns: list[int]) -> tuple[str, str]:
+    if not times_ns:
+        return "", ""
+    return f"{median(times_ns) / 1e9:.2f}", f"{max(times_ns) / 1e9:.2f}"
+
+
+def _over(times_ns: Iterable[int]) -> str:
+    return str(sum(took > SOON_NS for took in times_ns))
+
+
+def _jobs(findings: Findings, end: EndFacts) -> Table:
+    table = _table("jobs", "of", "accepted", "completed", "failed", "cancelled")
+    for name, totals in end.totals.items():
+        table.add_row(name, *(f"{count:,}" for count in totals.values()))
+    return table
+
+
+def _promises(findings: Findings) -> Table:
+    table = _table("promises broken", "promise", "times")
+    for promise in PROMISES:
+        table.add_row(promise, str(sum(v.promise == promise for v in findings.violations)))
+    return table
+
+
+def _other(run: Run, findings: Findings, end: EndFacts) -> Table:
+    table = _table("also seen", "what", "how often")
+    for name, value in _rows(run, findings, end):
+        table.add_row(name, value)
+    return table
+
+
+def _rows(run: Run, findings: Findings, end: EndFacts) -> Iterator[tuple[str, str]]:
+    sessions, nodes = findings.sessions, findings.nodes
+    yield (
+        "conversations, of them lived on to the end",
+        f"{sessions.conversations:,}, {sessions.finished:,}",
+    )
+    yield (
+        "utterances, with result, failed, refused, cut off",
+        (
+            f"{sessions.utterances:,}, {sessions.results:,}, {sessions.failures:,}, "
+            f"{sessions.refusals:,}, {sessions.cut_off:,}"
+        ),
+    )
+    yield "repeated requests", f"{sessions.repeats:,}"
+    yield "errors by code", _counts(sessions.codes)
+    yield (
+        "nodes: given, cancelled, gone on with",
+        (f"{nodes.assigned:,}, {nodes.cancelled:,}, {nodes.claimed:,}"),
+    )
+    yield "nodes' answers", _counts(nodes.answers)
+    yield "nodes refused", _counts(nodes.refused)
+    yield "connections ended", _counts(findings.closings)
+    yield "kills without a probe's result", str(findings.unprobed)
+    yield "operators' requests by status", _counts(run.operator_answers)
+    for name in MUST_BE_ZERO:
+        yield name, str(end.counters[name])
+    yield (
+        "counters",
+        _counts({k: v for k, v in end.counters.items() if k not in MUST_BE_ZERO and v}),
+    )
+    yield "logged at warning and above", _counts(run.warnings)
+    for name, before in end.before.items():
+        after = end.after.get(name)
+        if after is not None:
+            yield (
+                f"{name}: descriptors, MiB",
+                (
+                    f"{before.fds} to {after.fds}, "
+                    f"{before.rss_bytes >> 20} to {after.rss_bytes >> 20}"
+                ),
+            )
+
+
+def _more(before: ProcessFacts, after: ProcessFacts) -> str:
+    """Return which descriptors are more than before."""
+    more = Counter(after.kinds) - Counter(before.kinds)
+    return f"({_counts(more)})" if more else ""
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items())) or "none"
