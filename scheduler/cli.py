@@ -7,17 +7,24 @@ nothing to serve with; 78 wrong configuration; 130 ended by Ctrl-C.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from scheduler import __version__
-from scheduler.cli_client import configure_client_logging, run_client
+from scheduler.cli_bundle import bundle
+from scheduler.cli_client import configure_client_logging, identity_options, run_client
+from scheduler.cli_explain import explain
 from scheduler.cli_node import node
+from scheduler.cli_reload import reload
+from scheduler.cli_token import token
 from scheduler.cli_top import top
 from scheduler.errors import ConfigError, LayoutError, SchedulerError, StartError
 from scheduler.nodes.errors import AudioError, NoToolsError, TooManyNodesError
 from scheduler.sdk.errors import ConnectionLost, SdkError
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 SESSION_URL = "ws://127.0.0.1:5010/ws/session"
 
@@ -68,8 +75,12 @@ def cli() -> None:
     """
 
 
+cli.add_command(bundle)
+cli.add_command(explain)
 cli.add_command(node)
+cli.add_command(token)
 cli.add_command(top)
+cli.add_command(reload)
 
 
 @cli.command()
@@ -79,7 +90,8 @@ def run(path: Path | None) -> int:
 
     Without --config all settings have their defaults: sessions and nodes on port 5010, operators
     on 127.0.0.1:5011. Environment variables are laid over the file: SCHEDULER_SERVER__PORT=6010
-    sets server.port. SIGHUP reads the file again and changes what is logged.
+    sets server.port. SIGHUP reads the file again and changes what is logged; tokens, keys and
+    certificates are read again too.
 
     \b
     Examples:
@@ -99,7 +111,8 @@ def run(path: Path | None) -> int:
 def check_config(path: Path | None) -> None:
     """Check the settings in FILE and the environment, and print what they come to.
 
-    The exit code is 78 if they are wrong; the message says which key, why, and what is allowed.
+    The files that they name, of tokens, keys and certificates, are read and checked too. The exit
+    code is 78 if something is wrong; the message says which key, why, and what is allowed.
 
     \b
     Examples:
@@ -109,8 +122,11 @@ def check_config(path: Path | None) -> None:
     import msgspec
 
     from scheduler.config import load, without_secrets
+    from scheduler.identity.reading import read_credentials
 
-    for key, value in _flatten(msgspec.to_builtins(without_secrets(load(path)))):
+    config = load(path)
+    read_credentials(config)
+    for key, value in _flatten(msgspec.to_builtins(without_secrets(config))):
         click.echo(f"{key} = {msgspec.json.encode(value).decode()}")
 
 
@@ -140,7 +156,7 @@ def _flatten(table: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     type=click.FloatRange(min=0, min_open=True),
     help="Seconds to wait for the result.",
 )
-@click.option("--token", help="Access token, if the scheduler wants one.")
+@identity_options
 def talk(
     wav: Path,
     src_lang: str,
@@ -151,6 +167,7 @@ def talk(
     as_json: bool,
     timeout_seconds: float,
     token: str | None,
+    tls: "SSLContext | None",
 ) -> None:
     """Say a recorded sentence and show what is heard, its translation, and the times it took.
 
@@ -175,6 +192,7 @@ def talk(
         realtime=realtime,
         timeout_seconds=timeout_seconds,
         token=token,
+        tls=tls,
     )
     configure_client_logging("talk")
     console = Console(quiet=as_json, highlight=False, soft_wrap=True)

@@ -1,10 +1,13 @@
 """The commands that run nodes. What a command needs beyond click is imported inside it."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from scheduler.cli_client import configure_client_logging, run_until_stopped
+from scheduler.cli_client import configure_client_logging, identity_options, run_until_stopped
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 NODE_URL = "ws://127.0.0.1:5010/ws/node"
 CORE_SERVICES = "node-inference,nmt-m2m100,piper-tts"
@@ -50,7 +53,7 @@ def node() -> None:
     type=click.FloatRange(0.1, 3600),
     help="Time between heartbeats.",
 )
-@click.option("--token", help="Access token, if the scheduler wants one.")
+@identity_options
 def speech(
     url: str,
     slots: int,
@@ -60,6 +63,7 @@ def speech(
     tts_id: str,
     heartbeat_seconds: float,
     token: str | None,
+    tls: "SSLContext | None",
 ) -> None:
     """Recognise English speech, translate it and speak the translation, all on this machine.
 
@@ -83,6 +87,7 @@ def speech(
         tts_service_id=tts_id,
         heartbeat_seconds=heartbeat_seconds,
         token=token,
+        tls=tls,
     )
     configure_client_logging("node")
     run_until_stopped(run_node(settings))
@@ -154,6 +159,7 @@ def speech(
     show_default=True,
     help="The same seed gives each node the same delays and failures.",
 )
+@identity_options
 def sim(delay_ms: str, services: str, name: str, **options: Any) -> None:
     """Run simulated nodes, all in this process; a thousand are fine.
 

@@ -73,6 +73,21 @@ class ServerSettings(_Table, frozen=True):
         list[str],
         _help("Origin headers that browsers may connect from, as https://app.example; [] = any"),
     ] = []
+    tls_cert_path: Annotated[
+        str,
+        _help(
+            "certificate for sessions and nodes, PEM, with those between it and its CA below it; "
+            '"" = no TLS'
+        ),
+    ] = ""
+    tls_key_path: Annotated[str, _help("its private key, PEM, not encrypted")] = ""
+    tls_client_ca_path: Annotated[
+        str,
+        _help(
+            "CA certificates, PEM, of client certificates; needed for "
+            'identity.nodes_need_certificate; "" = none are asked for'
+        ),
+    ] = ""
     hints: Annotated[
         dict[ErrorCode, Annotated[str, Meta(min_length=1, max_length=500)]],
         _help(
@@ -80,6 +95,48 @@ class ServerSettings(_Table, frozen=True):
             'as in { JOB_TIMEOUT = "Das hat zu lange gedauert." }'
         ),
     ] = {}
+
+
+class IdentitySettings(_Table, frozen=True):
+    """Who may open sessions and register nodes: see docs/security.md. Off unless set."""
+
+    node_tokens_path: Annotated[
+        str, _help('hashed tokens of nodes, one a line; nodes need one where it is set; "" = off')
+    ] = ""
+    session_tokens_path: Annotated[
+        str,
+        _help('hashed tokens of clients, one a line; sessions need one where it is set; "" = off'),
+    ] = ""
+    jwt_keys_path: Annotated[
+        str,
+        _help(
+            "keys of signed session tokens (JWT), one a line; sessions need one, or a token of "
+            'session_tokens_path, where it is set; "" = off'
+        ),
+    ] = ""
+    jwt_issuer: Annotated[str, _help("what iss must say in them")] = ""
+    jwt_audience: Annotated[str, _help("what aud must say in them, or have among others")] = ""
+    jwt_leeway_seconds: Annotated[
+        Annotated[float, Meta(ge=0, le=300)], _help("by which clocks may differ")
+    ] = 10.0
+    jwt_max_ahead_seconds: Annotated[Seconds, _help("exp may be so far ahead")] = 3_600.0
+    nodes_need_certificate: Annotated[
+        bool, _help("nodes need a client certificate of server.tls_client_ca_path")
+    ] = False
+    wrong_per_address_max: Annotated[
+        Count, _help("refusals of one address in a window, by each gateway; then none is checked")
+    ] = 20
+    window_seconds: Annotated[Seconds, _help("window of wrong_per_address_max")] = 60.0
+
+    @property
+    def sessions_need_token(self) -> bool:
+        """Whether a session must show who it is."""
+        return bool(self.session_tokens_path or self.jwt_keys_path)
+
+    @property
+    def nodes_need_proof(self) -> bool:
+        """Whether a node must show who it is, by token or certificate."""
+        return bool(self.node_tokens_path) or self.nodes_need_certificate
 
 
 class ModelHubSettings(_Table, frozen=True):
@@ -156,6 +213,61 @@ class ModelNotAvailableSettings(_Table, frozen=True):
     node_ratelimit_max: Annotated[Count, _help("marks one node may get in a window")] = 30
 
 
+class OutlierEjectionSettings(_Table, frozen=True):
+    """When a node that fails job after job gets none for a while."""
+
+    consecutive_failures: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)], _help("in a row; 0 = never ejected")
+    ] = 5
+    base_ejection_seconds: Annotated[
+        Seconds, _help("the first time; doubles with each that follows soon")
+    ] = 30.0
+    max_ejection_seconds: Annotated[Seconds, _help("the longest")] = 300.0
+    max_ejected_percent: Annotated[
+        Percent, _help("of the ready nodes at once, but one at least")
+    ] = 30.0
+    slow_start_seconds: Annotated[
+        Annotated[float, Meta(ge=0, le=86_400)],
+        _help("after it, in which the node's slots are given out by and by"),
+    ] = 30.0
+
+
+class RetryBudgetSettings(_Table, frozen=True):
+    """How many jobs may get another attempt after a node failed them."""
+
+    share_percent: Annotated[
+        Annotated[float, Meta(ge=0, le=1_000)], _help("retries per fresh jobs, percent")
+    ] = 20.0
+    retries_per_second_min: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)],
+        _help("always allowed, however few jobs there are"),
+    ] = 10
+
+
+class TenantSettings(_Table, frozen=True):
+    """What a tenant gets while jobs have to wait."""
+
+    weight: Annotated[
+        Annotated[int, Meta(ge=1, le=1_000)],
+        _help("served so many times as often as a weight of 1"),
+    ] = 1
+    priority: Annotated[
+        Annotated[int, Meta(ge=0, le=7)], _help("served before all with a lower one")
+    ] = 0
+
+
+class FairnessSettings(_Table, frozen=True):
+    """How jobs that wait share the nodes. Sessions without a tenant are each on their own."""
+
+    tenants: Annotated[
+        dict[Annotated[str, Meta(min_length=1, max_length=128)], TenantSettings],
+        _help(
+            "by tenant_id, as in { acme = { weight = 4, priority = 1 } }; without "
+            "identity anyone may claim any tenant_id"
+        ),
+    ] = {}
+
+
 class TaskBindingSettings(_Table, frozen=True):
     """How long a job is bound to what."""
 
@@ -213,93 +325,10 @@ class SchedulerSettings(_Table, frozen=True):
     node_health: NodeHealthSettings = field(default_factory=NodeHealthSettings)
     model_not_available: ModelNotAvailableSettings = field(
         default_factory=ModelNotAvailableSettings
-class OutlierEjectionSettings(_Table, frozen=True):
-    """When a node that fails job after job gets none for a while."""
-
-    consecutive_failures: Annotated[
-        Annotated[int, Meta(ge=0, le=1_000_000)], _help("in a row; 0 = never ejected")
-    ] = 5
-    base_ejection_seconds: Annotated[
-        Seconds, _help("the first time; doubles with each that follows soon")
-    ] = 30.0
-    max_ejection_seconds: Annotated[Seconds, _help("the longest")] = 300.0
-    max_ejected_percent: Annotated[
-        Percent, _help("of the ready nodes at once, but one at least")
-    ] = 30.0
-    slow_start_seconds: Annotated[
-        Annotated[float, Meta(ge=0, le=86_400)],
-        _help("after it, in which the node's slots are given out by and by"),
-    ] = 30.0
-
-
-class RetryBudgetSettings(_Table, frozen=True):
-    """How many jobs may get another attempt after a node failed them."""
-
-    share_percent: Annotated[
-        Annotated[float, Meta(ge=0, le=1_000)], _help("retries per fresh jobs, percent")
-    ] = 20.0
-    retries_per_second_min: Annotated[
-        Annotated[int, Meta(ge=0, le=1_000_000)],
-        _help("always allowed, however few jobs there are"),
-    ] = 10
-
-
-class TenantSettings(_Table, frozen=True):
-    """What a tenant gets while jobs have to wait."""
-
-    weight: Annotated[
-        Annotated[int, Meta(ge=1, le=1_000)],
-        _help("served so many times as often as a weight of 1"),
-    ] = 1
-    priority: Annotated[
-        Annotated[int, Meta(ge=0, le=7)], _help("served before all with a lower one")
-    ] = 0
-
-
-class FairnessSettings(_Table, frozen=True):
-    """How jobs that wait share the nodes. Sessions without a tenant are each on their own."""
-
-    tenants: Annotated[
-        dict[Annotated[str, Meta(min_length=1, max_length=128)], TenantSettings],
-        _help(
-            "by tenant_id, as in { acme = { weight = 4, priority = 1 } }; without "
-            "identity anyone may claim any tenant_id"
-        ),
-    ] = {}
-
-
-class OutlierEjectionSettings(_Table, frozen=True):
-    """When a node that fails job after job gets none for a while."""
-
-    consecutive_failures: Annotated[
-        Annotated[int, Meta(ge=0, le=1_000_000)], _help("in a row; 0 = never ejected")
-    ] = 5
-    base_ejection_seconds: Annotated[
-        Seconds, _help("the first time; doubles with each that follows soon")
-    ] = 30.0
-    max_ejection_seconds: Annotated[Seconds, _help("the longest")] = 300.0
-    max_ejected_percent: Annotated[
-        Percent, _help("of the ready nodes at once, but one at least")
-    ] = 30.0
-    slow_start_seconds: Annotated[
-        Annotated[float, Meta(ge=0, le=86_400)],
-        _help("after it, in which the node's slots are given out by and by"),
-    ] = 30.0
-
-
-class RetryBudgetSettings(_Table, frozen=True):
-    """How many jobs may get another attempt after a node failed them."""
-
-    share_percent: Annotated[
-        Annotated[float, Meta(ge=0, le=1_000)], _help("retries per fresh jobs, percent")
-    ] = 20.0
-    retries_per_second_min: Annotated[
-        Annotated[int, Meta(ge=0, le=1_000_000)],
-        _help("always allowed, however few jobs there are"),
-    ] = 10
-
-
     )
+    outlier_ejection: OutlierEjectionSettings = field(default_factory=OutlierEjectionSettings)
+    retry_budget: RetryBudgetSettings = field(default_factory=RetryBudgetSettings)
+    fairness: FairnessSettings = field(default_factory=FairnessSettings)
     task_binding: TaskBindingSettings = field(default_factory=TaskBindingSettings)
     web_task_segmentation: SegmentationSettings = field(default_factory=SegmentationSettings)
     core_services: CoreServicesSettings = field(default_factory=CoreServicesSettings)
@@ -326,16 +355,24 @@ class LimitSettings(_Table, frozen=True):
     jobs_per_session_max: Annotated[Count, _help("unfinished jobs of a session")] = 32
     pending_per_class_max: Annotated[Count, _help("jobs waiting for a node, per requirement")] = (
         10_000
-    outlier_ejection: OutlierEjectionSettings = field(default_factory=OutlierEjectionSettings)
-    retry_budget: RetryBudgetSettings = field(default_factory=RetryBudgetSettings)
-    fairness: FairnessSettings = field(default_factory=FairnessSettings)
     )
     pending_total_max: Annotated[Count, _help("jobs waiting for a node, in all")] = 50_000
     message_bytes_max: Annotated[Bytes, _help("one WebSocket message")] = 8 << 20
     utterance_bytes_max: Annotated[Bytes, _help("audio streamed for one utterance")] = 4 << 20
+    unfinished_bytes_max: Annotated[
+        Bytes,
+        _help(
+            "messages that are not whole yet, of one gateway in all; above, the longest unfinished "
+            "is given up; as much again of utterances that are being spoken"
+        ),
+    ] = 512 << 20
     arena_bytes: Annotated[
         Bytes, _help("payload memory of each gateway; used where there are several")
     ] = 64 << 20
+    memory_bytes_max: Annotated[
+        Annotated[int, Meta(ge=0, le=1 << 50)],
+        _help("physical memory of a gateway above which it takes no new work; 0 = no limit"),
+    ] = 0
     write_buffer_bytes_max: Annotated[
         Bytes, _help("unsent bytes at which a slow reader is cut off")
     ] = 32 << 20
@@ -350,6 +387,16 @@ class LimitSettings(_Table, frozen=True):
     ping_interval_seconds: Annotated[Seconds, _help("time between keepalive pings")] = 20.0
     ping_timeout_seconds: Annotated[Seconds, _help("for the pong")] = 20.0
     close_timeout_seconds: Annotated[Seconds, _help("for the closing handshake")] = 5.0
+    resume_seconds: Annotated[
+        Annotated[float, Meta(ge=0, le=86_400)],
+        _help("a session that lost its socket may resume, if it asked to; 0 = never"),
+    ] = 30.0
+    suspended_sessions_max: Annotated[
+        Count, _help("sessions of one gateway that wait to be resumed; above, the oldest ends")
+    ] = 4_096
+    suspended_bytes_max: Annotated[
+        Bytes, _help("replies kept for a session to be resumed; above, it ends")
+    ] = 8 << 20
 
 
 class StatsSettings(_Table, frozen=True):
@@ -360,8 +407,6 @@ class StatsSettings(_Table, frozen=True):
 
 
 class ObservabilitySettings(_Table, frozen=True):
-    outlier_ejection: OutlierEjectionSettings = field(default_factory=OutlierEjectionSettings)
-    retry_budget: RetryBudgetSettings = field(default_factory=RetryBudgetSettings)
     """Logs. All but `path_warn_ms` can be changed while it runs: see docs/operations.md."""
 
     log_level: Annotated[LogLevel, _help("least severe level shown")] = "info"
@@ -406,7 +451,15 @@ class Config(_Table, frozen=True):
     drain_seconds: Annotated[
         Annotated[float, Meta(ge=0, le=86_400)], _help("jobs in flight may finish at shutdown")
     ] = 10.0
+    bundles_max: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000)],
+        _help(
+            "newest bundles kept in <runtime_dir>/crashes of what was known when a process died; "
+            "0 = none"
+        ),
+    ] = 8
     server: ServerSettings = field(default_factory=ServerSettings)
+    identity: IdentitySettings = field(default_factory=IdentitySettings)
     scheduler: SchedulerSettings = field(default_factory=SchedulerSettings)
     pairing: PairingSettings = field(default_factory=PairingSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
@@ -634,6 +687,17 @@ def _check_relations(config: Config, source: str) -> None:
             f"least limits.message_bytes_max = {config.limits.message_bytes_max}",
         ),
         (
+            config.limits.suspended_bytes_max <= config.limits.write_buffer_bytes_max,
+            f"limits.write_buffer_bytes_max = {config.limits.write_buffer_bytes_max} must be at "
+            f"least limits.suspended_bytes_max = {config.limits.suspended_bytes_max}",
+        ),
+        (
+            max(config.limits.message_bytes_max, config.limits.utterance_bytes_max)
+            <= config.limits.unfinished_bytes_max,
+            f"limits.unfinished_bytes_max = {config.limits.unfinished_bytes_max} must be at least "
+            "limits.message_bytes_max and limits.utterance_bytes_max",
+        ),
+        (
             not config.model_hub.base_url or _is_web_address(config.model_hub.base_url),
             f"model_hub.base_url = {config.model_hub.base_url!r} is no web address; "
             "use one as http://hub.example:5000",
@@ -649,6 +713,7 @@ def _check_relations(config: Config, source: str) -> None:
             "give them different ports",
         ),
     ]
+    relations += _identity_relations(config.server, config.identity)
     relations += [
         (
             len(service.encode()) <= SERVICE_ID_BYTES_MAX,
@@ -668,6 +733,38 @@ def _check_relations(config: Config, source: str) -> None:
     for holds, message in relations:
         if not holds:
             raise ConfigError(f"{source}: {message}")
+
+
+def _identity_relations(
+    server: ServerSettings, identity: IdentitySettings
+) -> list[tuple[bool, str]]:
+    """Whatever would leave peers unchecked without a word is refused."""
+    return [
+        (
+            bool(server.tls_cert_path) == bool(server.tls_key_path),
+            "server.tls_cert_path and server.tls_key_path belong together; set both or none",
+        ),
+        (
+            not server.tls_client_ca_path or bool(server.tls_cert_path),
+            "server.tls_client_ca_path needs TLS; set server.tls_cert_path and "
+            "server.tls_key_path too",
+        ),
+        (
+            not identity.nodes_need_certificate or bool(server.tls_client_ca_path),
+            "identity.nodes_need_certificate needs a CA to check them; set "
+            "server.tls_client_ca_path",
+        ),
+        (
+            not identity.jwt_keys_path or bool(identity.jwt_issuer and identity.jwt_audience),
+            "identity.jwt_keys_path needs identity.jwt_issuer and identity.jwt_audience, "
+            "or tokens made for others would be good here",
+        ),
+        (
+            bool(identity.jwt_keys_path) or not (identity.jwt_issuer or identity.jwt_audience),
+            "identity.jwt_issuer and identity.jwt_audience check nothing without "
+            "identity.jwt_keys_path; set it, or leave them out",
+        ),
+    ]
 
 
 def _is_module(name: str) -> bool:

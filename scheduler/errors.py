@@ -4,12 +4,15 @@ SchedulerError
  ├── ConfigError          an operator's setting is wrong; says file, key, value, what is allowed
  ├── StartError           the scheduler can't start here: busy port, no permission, no memory
  ├── LayoutError          a memory segment is not ours, or of another layout
+ ├── NotFoundError        what an operator asks about isn't there; says what is
  ├── ChannelError
  │    ├── ChannelClosed   the other end is gone
  │    ├── ChannelFull     the send queue is at its bound; nothing was queued
  │    └── ChannelCorrupt  bytes that no peer of this version writes
  ├── ArenaFull            no room for a payload now
+ ├── BundleError          a bundle for a bug report can't be written there
  └── PeerError            a peer's message can't be honoured; becomes a typed `error` reply
+      └── NotAdmitted     the peer isn't let in; its connection closes after the reply
 
 What a programmer did wrong is an assert, never one of these.
 """
@@ -35,6 +38,10 @@ class LayoutError(SchedulerError):
     """A memory segment is not there yet, not ours, or of another layout."""
 
 
+class NotFoundError(SchedulerError):
+    """There is no such node or job, or nothing is known of it any more."""
+
+
 class ChannelError(SchedulerError):
     """A pipe between two of our processes failed."""
 
@@ -55,6 +62,10 @@ class ArenaFull(SchedulerError):  # noqa: N818 - a state, not a fault
     """The payload arena has no room now."""
 
 
+class BundleError(SchedulerError):
+    """A bundle for a bug report can't be written, or a file for it not be read."""
+
+
 class PeerError(SchedulerError):
     """A session or node sent something that can't be honoured.
 
@@ -69,3 +80,7 @@ class PeerError(SchedulerError):
         self.code = code
         self.message = message
         self.details = details
+
+
+class NotAdmitted(PeerError):  # noqa: N818 - a decision, not a fault
+    """The peer has not shown that it may come in; after the reply its connection closes."""

@@ -64,7 +64,7 @@ def configure_logging(
     )
     shared = _shared_processors(process, console)
     renderer: Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        _console_renderer(colors=sys.stderr.isatty())
         if console
         else structlog.processors.JSONRenderer()
     )
@@ -90,6 +90,14 @@ def configure_logging(
     logging.basicConfig(handlers=[handler], level=max(base, logging.WARNING), force=True)
     atexit.unregister(flush_repeats)
     atexit.register(flush_repeats, at_end=True)
+
+
+def _console_renderer(*, colors: bool) -> Processor:
+    # Not with variables in tracebacks, as by default: among them are tokens, and what people said.
+    tracebacks = structlog.dev.RichTracebackFormatter(
+        color_system="truecolor" if colors else None, show_locals=False
+    )
+    return structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=tracebacks)
 
 
 def keep_events(keep: Callable[[str, str], None]) -> None:

@@ -1,6 +1,7 @@
 """Sends a recorded sentence through a scheduler and shows what comes back, as a client would."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -35,6 +36,7 @@ class TalkSettings(Struct, frozen=True, kw_only=True):
     realtime: bool = False
     timeout_seconds: float = 60.0
     token: str | None = None
+    tls: ssl.SSLContext | None = None
 
 
 class Recording(Struct, frozen=True):
@@ -97,6 +99,7 @@ async def talk(
         sample_rate=recording.rate_hz,
         enable_streaming_asr=True,
         token=settings.token,
+        tls=settings.tls,
     ) as session:
         watch = _Watch(session, on_partial)
         watching = asyncio.create_task(watch.run())

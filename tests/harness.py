@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -32,6 +32,9 @@ LOG_CHARS_SHOWN_MAX = 8_000
 
 Overrides = Mapping[str, object]
 """Settings by dotted key: {"scheduler.job_timeout_seconds": 1}."""
+
+_MAY_STAY = {"snapshot.json", "crashes"}
+"""In the runtime folder."""
 
 _DEFAULTS: Overrides = {
     "gateways": 1,
@@ -82,11 +85,17 @@ class RunningScheduler:
     """A scheduler in processes of its own."""
 
     def __init__(
-        self, folder: Path, overrides: Overrides | None = None, *, config: Path | None = None
+        self,
+        folder: Path,
+        overrides: Overrides | None = None,
+        *,
+        config: Path | None = None,
+        command: Sequence[str] = (),
     ) -> None:
         """Start it with its files in `folder`; it may not serve yet.
 
-        `overrides` go to the environment, which wins over the file `config`.
+        `overrides` go to the environment, which wins over the file `config`. `command` takes
+        the place of `python -m scheduler run`, where it is given.
         """
         self.runtime_dir = folder / "runtime"
         self.log_path = folder / "scheduler.log"
@@ -94,7 +103,7 @@ class RunningScheduler:
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "scheduler", "run"),
+                    *(command or (sys.executable, "-m", "scheduler", "run")),
                     *(("--config", str(config)) if config else ()),
                 ],
                 env=environment(settings),
@@ -187,7 +196,7 @@ class RunningScheduler:
         )
         assert not left, f"processes outlived the supervisor: {left}\n{self.log_tail()}"
         if number != signal.SIGKILL:
-            published = [p.name for p in self.runtime_dir.glob("*") if p.name != "snapshot.json"]
+            published = {p.name for p in self.runtime_dir.glob("*")} - _MAY_STAY
             assert not published, f"left in the runtime folder: {published}"
 
     def kill(self) -> None:

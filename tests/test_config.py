@@ -1,12 +1,24 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+from msgspec import Struct
 
-from scheduler.config import Config, load, table_at
+from scheduler.config import (
+    MASK,
+    SECRETS,
+    Config,
+    ServerSettings,
+    load,
+    table_at,
+    without_secrets,
+)
 from scheduler.errors import ConfigError
 
+SECRET = "open sesame"  # noqa: S105
 CONFIGS = Path(__file__).parent.parent / "configs"
 
 
@@ -157,6 +169,24 @@ def test_a_wrong_variable_is_named(tmp_path: Path, variable: str, text: str, par
         ('[model_hub]\nbase_url = "hub:5000"\n', "is no web address"),
         ('[model_hub]\nbase_url = "http://"\n', "is no web address"),
         ('[model_hub]\nbase_url = "http://hub:x"\n', "is no web address"),
+        ('[server]\ntls_cert_path = "c"\n', "belong together; set both or none"),
+        ('[server]\ntls_key_path = "k"\n', "belong together; set both or none"),
+        (
+            '[server]\ntls_client_ca_path = "a"\n',
+            "needs TLS; set server.tls_cert_path and server.tls_key_path too",
+        ),
+        (
+            "[identity]\nnodes_need_certificate = true\n",
+            "needs a CA to check them; set server.tls_client_ca_path",
+        ),
+        (
+            '[identity]\njwt_keys_path = "k"\njwt_issuer = "i"\n',
+            "needs identity.jwt_issuer and identity.jwt_audience",
+        ),
+        (
+            '[identity]\njwt_audience = "a"\n',
+            "check nothing without identity.jwt_keys_path",
+        ),
     ],
 )
 def test_relations_between_settings_hold(tmp_path: Path, text: str, part: str) -> None:
@@ -178,6 +208,18 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, data: bytes) -> None:
     path.write_bytes(data)
     with pytest.raises(ConfigError, match=r"bad\.toml: not valid TOML"):
         load(path, {})
+
+
+def test_what_peers_must_show_follows_from_the_paths() -> None:
+    off = Config().identity
+    assert not off.sessions_need_token
+    assert not off.nodes_need_proof
+    for name in ("session_tokens_path", "jwt_keys_path"):
+        assert msgspec.structs.replace(off, **{name: "x"}).sessions_need_token
+    for changed in ({"node_tokens_path": "x"}, {"nodes_need_certificate": True}):
+        identity = msgspec.structs.replace(off, **changed)
+        assert identity.nodes_need_proof
+        assert not identity.sessions_need_token
 
 
 # --- what is resolved for this machine ------------------------------------------------------
@@ -231,6 +273,47 @@ def test_a_secret_is_not_shown_when_it_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"server.admin_token = \*\*\* is not allowed") as caught:
         load(path, {})
     assert "271828" not in str(caught.value)
+
+
+def secret_of(config: Config, key: str) -> object:
+    value: object = config
+    for name in key.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def test_every_secret_is_masked_and_nothing_else_changed() -> None:
+    variables = {f"SCHEDULER_{key.upper().replace('.', '__')}": SECRET for key in SECRETS}
+    config = load(None, {**variables, "SCHEDULER_GATEWAYS": "3"})
+    assert {secret_of(config, key) for key in SECRETS} == {SECRET}
+    shown = without_secrets(config)
+    assert {secret_of(shown, key) for key in SECRETS} == {MASK}
+    assert SECRET.encode() not in msgspec.json.encode(shown)
+    for key in SECRETS:  # what is left is what was there
+        shown = _replaced(shown, key.split("."), SECRET)
+    assert shown == config
+
+
+def _replaced(table: Struct, names: list[str], value: str) -> Any:
+    name, *below = names
+    inner: Any = _replaced(getattr(table, name), below, value) if below else value
+    return msgspec.structs.replace(table, **{name: inner})
+
+
+def test_a_secret_that_is_not_set_shows_as_not_set() -> None:
+    assert without_secrets(Config()) == Config()
+
+
+def test_masking_leaves_the_settings_in_use_alone() -> None:
+    config = Config(server=ServerSettings(admin_token=SECRET))
+    without_secrets(config)
+    assert config.server.admin_token == SECRET
+
+
+def test_every_secret_is_a_text_setting() -> None:
+    assert SECRETS
+    for key in SECRETS:
+        assert secret_of(Config(), key) == "", f"{key}: masking sets a text"
 
 
 def test_the_hub_s_variable_of_the_field_is_read() -> None:

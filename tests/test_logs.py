@@ -63,6 +63,29 @@ def test_the_console_form_is_for_people() -> None:
     assert not lines[0].startswith("{")
 
 
+FAILING = """
+import structlog, sys
+from scheduler.config import ObservabilitySettings
+from scheduler.logs import configure_logging
+configure_logging(ObservabilitySettings(log_format=sys.argv[1]), "gateway 1")
+def fail(token):
+    raise ValueError("broken")
+try:
+    fail("sec" + "ret")
+except ValueError:
+    structlog.get_logger("x").exception("failed")
+"""
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_traceback_shows_no_variables(form: str) -> None:
+    """Tokens are among them, and what people said."""
+    shown = "\n".join(run(form, script=FAILING))
+    assert "ValueError" in shown
+    assert "in fail" in shown
+    assert "secret" not in shown
+
+
 LEVELS = """
 import logging, structlog
 from scheduler.config import ObservabilitySettings

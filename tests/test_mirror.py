@@ -13,6 +13,7 @@ WITHOUT_TEST = {
     "__main__.py": "starts a process; the integration tests start them all",
 }
 EXCEPTIONS = {
+    "identity/holder.py": "holds data types only",
     "nodes/errors.py": "holds data types only",
     "stats/schema.py": "holds data types only",
 }
@@ -21,6 +22,10 @@ AS_A_WHOLE = ("simulation",)
 
 # Tests of more than one source file.
 ACROSS = ("benchmarks", "deployment", "browser", "integration", "native_bench", "simulation")
+# Harnesses with parts of their own, whose tests stand beside them.
+HARNESSES = ("chaos", "fuzz")
+# Tests of a standard, by its chapters.
+OF_A_STANDARD = "test_rfc*.py"
 OF_THE_PROJECT = ("test_docs.py", "test_imports.py", "test_lock.py", "test_mirror.py")
 OF_TEST_CODE = ("test_leaks.py",)
 
@@ -39,7 +44,9 @@ def mirrors() -> list[Path]:
     return [
         path.relative_to(TESTS)
         for path in sorted(TESTS.rglob("test_*.py"))
-        if path.relative_to(TESTS).parts[0] not in (*ACROSS, *OF_THE_PROJECT, *OF_TEST_CODE)
+        if path.relative_to(TESTS).parts[0]
+        not in (*ACROSS, *HARNESSES, *OF_THE_PROJECT, *OF_TEST_CODE)
+        and not path.match(OF_A_STANDARD)
     ]
 
 

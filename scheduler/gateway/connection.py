@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any, cast
 from typing import Protocol as Interface
-from typing import cast
 
 import structlog
 from websockets.exceptions import PayloadTooBig
@@ -24,14 +24,18 @@ from scheduler.config import LimitSettings
 from scheduler.gateway.handshake import Accepted, Entrance, Handshake, Refused
 from scheduler.gateway.inbound import Inbound, Message, OverRate, Pong, Violation
 from scheduler.gateway.keepalive import Keepalive
-from scheduler.gateway.messages import error_message
+from scheduler.gateway.messages import busy, error_message, error_of
 from scheduler.gateway.outbound import Outbound, ping_payload, short_reason
+from scheduler.gateway.unfinished import Unfinished
 from scheduler.protocol.codes import ErrorCode
 
 WRITE_PAUSE_BYTES = 256 << 10
 """Unsent bytes at which a connection's messages are no longer read. Far under the mark at which
 it is cut, so that requests whose replies nobody reads stop here; and above a loaded node's jobs
 on a slow line, whose heartbeats must be read."""
+
+EARLY_BYTES_MAX = 4 << 10
+"""Kept of what a peer sends before it is identified, where another may have to read it again."""
 
 REFUSALS_AT_ONCE_MAX = 1_024
 """Sockets over connections_per_gateway_max that still get their 503, or /health."""
@@ -50,6 +54,24 @@ class Peer(Interface):
 
     def on_closed(self) -> None:
         """Nothing comes or goes any more; called once, whatever the reason."""
+
+
+class Successor(Interface):
+    """Serves a socket that a connection handed over."""
+
+    def take_over(
+        self, transport: asyncio.Transport, early: bytes, on_gone: Callable[[], None], /
+    ) -> None:
+        """Set another protocol; `early` is what the peer sent since its handshake.
+
+        `on_gone` is to be called when all is over.
+        """
+
+    def close(self, code: int, reason: str) -> None:
+        """Close, with this code where there is a way to say it."""
+
+    def abort(self) -> None:
+        """Cut the socket off."""
 
 
 class Counters(Interface):
@@ -81,8 +103,18 @@ class ConnectionContext:
     count_refusal: Callable[[str], None]
     """Counts what a connection refuses by itself, by code."""
     keepalive: Keepalive
-    connections: set["Connection"]
+    connections: set["Connection | Successor"]
     """All sockets now open, in whatever phase."""
+    unfinished: Unfinished
+    """Messages that are not whole yet."""
+    openings: set[asyncio.Task[None]]
+    """Of sockets in the TLS handshake, which are no connections yet."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another socket may at least be told that there are too many."""
+        sockets = len(self.connections) + len(self.openings)
+        return sockets < self.limits.connections_per_gateway_max + REFUSALS_AT_ONCE_MAX
 
 
 class Connection(asyncio.Protocol):
@@ -91,17 +123,22 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "__weakref__",
         "_context",
+        "_early",
         "_flush_due",
         "_handshake",
         "_handshake_failed",
+        "_holds_unfinished",
         "_inbound",
         "_outbound",
         "_peer",
         "_phase",
         "_timer",
         "_transport",
+        "_unwritten_bytes_max",
         "_writing_paused",
         "awaited_pong",
+        "bearer",
+        "is_ended",
         "keepalive_slot",
         "peer_address",
         "read_ns",
@@ -115,17 +152,26 @@ class Connection(asyncio.Protocol):
         self._handshake: Handshake | None = Handshake(context.entrance)
         self._handshake_failed = True  # until it succeeds
         self._inbound: Inbound | None = None
+        self._holds_unfinished = False
         self._outbound = Outbound()
+        self._unwritten_bytes_max = context.limits.write_buffer_bytes_max
         self._flush_due = False
         self._writing_paused = False
         self._peer: Peer | None = None
+        self._early: bytes | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.awaited_pong = -1
         self.keepalive_slot = -1
         self.peer_address = ""
         """The peer's host."""
+        self.bearer: str | None = None
+        """The token of the handshake's Authorization header, until the peer is identified; None:
+        there was none, or none is asked for."""
         self.read_ns = 0
         """When the bytes that are being taken were read from the socket, monotonic."""
+        self.is_ended = False
+        """Whether it closes for good: we closed it, the peer broke a rule, or a handler failed.
+        Else the socket was lost."""
 
     # --- for the peer object -------------------------------------------------------------
 
@@ -139,15 +185,60 @@ class Connection(asyncio.Protocol):
         """Whether what the peer sends waits until it has read what it was sent."""
         return self._writing_paused
 
-    def mark_identified(self, messages_per_second_max: int | None = None) -> None:
+    @property
+    def certificate(self) -> Mapping[str, Any]:
+        """The client certificate that the peer proved, as SSLSocket.getpeercert() gives it.
+
+        It is one of the CA that was set for them; empty where there is none.
+        """
+        return self._transport.get_extra_info("peercert") or {}
+
+    def mark_identified(
+        self,
+        messages_per_second_max: int | None = None,
+        unwritten_bytes_max: int | None = None,
+    ) -> None:
         """Stop the wait for the first message: the peer has said who it is.
 
-        `messages_per_second_max` is its own rate from now on, where it has one.
+        `messages_per_second_max` is its own rate from now on, where it has one, and
+        `unwritten_bytes_max` its own bound of what it has not read.
         """
+        self.bearer = self._early = None
         if self._phase is Phase.OPEN:
             self._set_deadline(None)
+            self._unwritten_bytes_max = unwritten_bytes_max or self._unwritten_bytes_max
             if messages_per_second_max is not None and self._inbound is not None:
                 self._inbound.allow(messages_per_second_max, self._context.loop.time())
+
+    def pass_to(self, peer: Peer) -> None:
+        """Have another peer talk from now on; the one so far hears no more."""
+        if self._peer is not None:
+            self._peer = peer
+
+    def keep_early(self) -> None:
+        """Keep what the peer sends until it is identified, for `hand_over`."""
+        self._early = b""
+
+    @property
+    def can_hand_over(self) -> bool:
+        """Whether all that the peer sent is still there, and it reads what it is sent."""
+        return self._phase is Phase.OPEN and self._early is not None and not self._writing_paused
+
+    def hand_over(self, successor: Successor) -> None:
+        """Have `successor` serve the socket; for the peer the connection is lost."""
+        assert self.can_hand_over
+        assert self._early is not None
+        context = self._context
+
+        def gone() -> None:
+            context.connections.discard(successor)
+            context.counters.add("connections", -1)
+
+        self._flush()
+        self.connection_lost(None)
+        context.connections.add(successor)
+        context.counters.add("connections")
+        successor.take_over(self._transport, self._early, gone)
 
     def send(self, message: bytes) -> None:
         """Send one text message; dropped unless the connection is open."""
@@ -157,7 +248,7 @@ class Connection(asyncio.Protocol):
         """Send one text message given in pieces; large ones are not copied."""
         if self._phase is not Phase.OPEN:
             return
-        if self._outbound.unwritten_bytes > self._context.limits.write_buffer_bytes_max:
+        if self._outbound.unwritten_bytes > self._unwritten_bytes_max:
             self._cut_slow_reader()
             return
         self._outbound.add_text(*parts)
@@ -171,6 +262,7 @@ class Connection(asyncio.Protocol):
         if self._phase is Phase.OPENING:
             self.abort()
         elif self._phase is Phase.OPEN:
+            self.is_ended = True
             assert self._inbound is not None
             if self._inbound.protocol.state is OPEN:  # else the peer's close is being handled
                 self._inbound.protocol.send_close(code, short_reason(reason))
@@ -187,9 +279,10 @@ class Connection(asyncio.Protocol):
         """A socket was accepted."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         context, limits = self._context, self._context.limits
+        has_room = context.has_room
         context.connections.add(self)
         context.counters.add("connections")
-        if len(context.connections) > limits.connections_per_gateway_max + REFUSALS_AT_ONCE_MAX:
+        if not has_room:
             self.abort()
             return
         address = transport.get_extra_info("peername")
@@ -234,6 +327,7 @@ class Connection(asyncio.Protocol):
             # Its generator refers back to it: without this the collector has to find both.
             self._inbound.protocol.parser.close()
             self._inbound = None
+        self._hold_unfinished(0)
         self._context.keepalive.remove(self)
         self._context.connections.discard(self)
         self._context.counters.add("connections", -1)
@@ -276,7 +370,7 @@ class Connection(asyncio.Protocol):
         if not isinstance(outcome, Accepted):
             self._start_closing()
             self._flush()
-            self._transport.write_eof()
+            self._end_writing()
             return b""
         self._phase = Phase.OPEN
         limits = context.limits
@@ -285,6 +379,7 @@ class Connection(asyncio.Protocol):
         )
         self._set_deadline(limits.first_message_timeout_seconds)
         context.keepalive.add(self)
+        self.bearer = outcome.bearer
         self._peer = context.factories[outcome.path](self)
         return outcome.rest
 
@@ -292,20 +387,29 @@ class Connection(asyncio.Protocol):
 
     def _receive(self, inbound: Inbound, data: bytes) -> None:
         self._flush_due = True  # below, so what is sent meanwhile schedules none
+        if self._early is not None:
+            early = self._early + data
+            self._early = early if len(early) <= EARLY_BYTES_MAX else None
         try:
             for event in inbound.receive(data, self._context.loop.time()):
+                # A pong goes ahead of answers to what came after its ping.
+                self._outbound.add(*inbound.pongs())
                 if self._phase is Phase.OPEN:
                     self._take(event)
         except Violation as violation:
+            self.is_ended = True
             self._fail(violation.code, violation.reason)
         except Exception:
+            self.is_ended = True
             _log.exception("message handler failed", peer=self.peer_address)
             self._fail(CloseCode.INTERNAL_ERROR, "internal error")
         self._follow_protocol()
+        self._hold_unfinished(inbound.unfinished_bytes)
 
     def _take(self, event: Message | Pong | OverRate) -> None:
         assert self._peer is not None
         if isinstance(event, Message):
+            self._hold_unfinished(0)
             self._context.counters.add("messages_received_total")
             if event.is_text:
                 self._peer.on_text(event.payload)
@@ -327,6 +431,7 @@ class Connection(asyncio.Protocol):
         """Send what the protocol object wants sent; follow it out of the open phase."""
         assert self._inbound is not None
         protocol = self._inbound.protocol
+        self.is_ended = self.is_ended or protocol.parser_exc is not None
         if isinstance(protocol.parser_exc, PayloadTooBig) and self._phase is Phase.OPEN:
             self._context.count_refusal(ErrorCode.MESSAGE_TOO_LARGE)
             allowed = self._context.limits.message_bytes_max
@@ -338,7 +443,34 @@ class Connection(asyncio.Protocol):
             self._start_closing()
         self._flush()
         if SEND_EOF in writes and not self._transport.is_closing():
+            self._end_writing()
+
+    def _end_writing(self) -> None:
+        """Tell the peer that nothing follows; it may have more to say, which is dropped."""
+        if self._transport.can_write_eof():
             self._transport.write_eof()
+        else:  # TLS has no half-closed sockets
+            self._transport.close()
+
+    # --- unfinished messages -------------------------------------------------------------
+
+    def _hold_unfinished(self, size: int) -> None:
+        if size or self._holds_unfinished:
+            self._holds_unfinished = size > 0
+            self._context.unfinished.hold(self, size)
+
+    def give_up(self) -> None:
+        """Close: what the peer has begun takes room that there is not."""
+        self._holds_unfinished = False
+        self._context.counters.add("unfinished_given_up_total")
+        if self._phase is not Phase.OPEN:
+            self.abort()
+            return
+        assert self._inbound is not None
+        self._context.count_refusal(ErrorCode.SERVER_BUSY)
+        self.send(error_of(busy("there is no room for messages that take long")))
+        self._fail(CloseCode.TRY_AGAIN_LATER, "no room for an unfinished message")
+        self._inbound.forget()
 
     # --- sending -------------------------------------------------------------------------
 
@@ -354,7 +486,7 @@ class Connection(asyncio.Protocol):
             return
         if transport.is_closing():
             outbound.clear()
-        elif transport.get_write_buffer_size() > self._context.limits.write_buffer_bytes_max:
+        elif transport.get_write_buffer_size() > self._unwritten_bytes_max:
             self._cut_slow_reader()
         else:
             self._context.counters.add("messages_sent_total", outbound.messages)

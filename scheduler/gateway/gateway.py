@@ -8,6 +8,7 @@ from scheduler.gateway.node import NodePeer
 from scheduler.gateway.node_usage import NodeUsage
 from scheduler.gateway.payloads import Payloads
 from scheduler.gateway.results import ResultShelf
+from scheduler.gateway.resuming import Forward, ResumeDesk
 from scheduler.gateway.session import SessionPeer
 from scheduler.gateway.session_rows import SessionRows
 from scheduler.protocol.records import (
@@ -30,12 +31,21 @@ from scheduler.protocol.records import (
 class Gateway:
     """Makes a peer for each socket and hands each record to the peer it is for."""
 
-    def __init__(self, context: GatewayContext, link: DispatcherLink, payloads: Payloads) -> None:
+    def __init__(
+        self,
+        context: GatewayContext,
+        link: DispatcherLink,
+        payloads: Payloads,
+        forward: Forward | None = None,
+    ) -> None:
+        """`forward` leads sockets to other gateways, where there are any."""
         self._context = context
         self._link = link
         self._results = ResultShelf(context.index, payloads)
         self._desk = JobDesk(context, link, payloads, self._results)
         self._rows = SessionRows(context)
+        self._resuming = ResumeDesk(context, forward)
+        self._forwards = forward is not None
         self._usage = NodeUsage(context.views)
         self._sessions: set[SessionPeer] = set()
         self._nodes: dict[int, NodePeer] = {}
@@ -65,11 +75,14 @@ class Gateway:
             self._context,
             self._desk,
             self._rows,
+            self._resuming,
             connection,
             self._claim_code,
             self._sessions.discard,
         )
         self._sessions.add(session)
+        if self._forwards:
+            connection.keep_early()
         if self._context.draining:  # its handshake was under way when that began
             session.shut_down()
         return session
@@ -194,6 +207,7 @@ class Gateway:
         """Free what others are done with, end what is overdue; call it several times a second."""
         self._desk.sweep()
         self._results.sweep(self._context.now_ns)
+        self._resuming.sweep(self._context.now_ns)
 
     # --- shutting down -------------------------------------------------------------------
 
@@ -205,8 +219,18 @@ class Gateway:
 
     @property
     def has_sessions(self) -> bool:
-        """Whether any session's socket is open."""
+        """Whether any session is open, be it without a socket."""
         return bool(self._sessions)
+
+    @property
+    def has_attempts(self) -> bool:
+        """Whether any node connected here works on a job."""
+        return any(node.attempts for node in self._nodes.values())
+
+    def retire_nodes(self) -> None:
+        """Let the nodes have no more jobs from here: this process is about to be replaced."""
+        for node in self._nodes.values():
+            node.retire()
 
     def close_sessions(self) -> None:
         """Close the sessions that are left."""

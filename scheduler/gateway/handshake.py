@@ -13,7 +13,12 @@ from http import HTTPStatus
 
 import msgspec
 from websockets.datastructures import Headers
-from websockets.exceptions import HeaderLineTooLong, RequestLineTooLong, TooManyHeaders
+from websockets.exceptions import (
+    HeaderLineTooLong,
+    InvalidHeader,
+    RequestLineTooLong,
+    TooManyHeaders,
+)
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
@@ -22,6 +27,7 @@ HEAD_BYTES_MAX = 16 << 10
 
 RETRY_AFTER_SECONDS = 5
 
+_VERSION = "Sec-WebSocket-Version"
 _TOO_LARGE = (RequestLineTooLong, HeaderLineTooLong, TooManyHeaders)
 _PROBLEM_CHARS_MAX = 200
 
@@ -67,6 +73,8 @@ class Entrance:
     """Plain GET requests by path."""
     allowed_origins: AbstractSet[str]
     """Origins of browsers; empty: any."""
+    reads_tokens: bool = False
+    """Whether Authorization headers are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +85,8 @@ class Accepted:
     path: str
     rest: bytes
     """What the client sent after its request."""
+    bearer: str | None = None
+    """The token of its Authorization header; None: there is none, or it isn't looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,16 +170,40 @@ class Handshake:
         return not allowed or set(headers.get_all("Origin")) <= allowed
 
     def _upgrade(self, request: Request, path: str, rest: bytes) -> Outcome:
+        if len(request.headers.get_all("Host")) != 1:  # which the library leaves to us
+            return _refuse(HTTPStatus.BAD_REQUEST, "a request needs one Host header")
         response = self._protocol.accept(request)
         status = HTTPStatus(response.status_code)
         if status is HTTPStatus.SWITCHING_PROTOCOLS:
-            return Accepted(response.serialize(), path, rest)
+            bearer = _bearer(request.headers) if self._entrance.reads_tokens else None
+            return Accepted(response.serialize(), path, rest, bearer)
         kept = [
             (name, response.headers[name])
             for name in ("Allow", "Upgrade")
             if name in response.headers
         ]
+        problem = self._protocol.handshake_exc
+        if isinstance(problem, InvalidHeader) and problem.name == _VERSION:
+            # RFC 6455 section 4.4: a client of another version learns which one to speak.
+            status = HTTPStatus.UPGRADE_REQUIRED
+            kept = [("Upgrade", "websocket"), (_VERSION, "13")]
         return _refuse(status, f"not a WebSocket handshake: {_why(self._protocol)}", *kept)
+
+
+def _bearer(headers: Headers) -> str | None:
+    """Return the token of the Authorization header; "", which none is, where there are several.
+
+    Other schemes are not for us: a proxy in front may have asked for them.
+    """
+    shown = [
+        token.strip()
+        for value in headers.get_all("Authorization")
+        for scheme, _, token in [value.partition(" ")]
+        if scheme.lower() == "bearer"
+    ]
+    if not shown:
+        return None
+    return shown[0] if len(shown) == 1 else ""
 
 
 def _refuse(status: HTTPStatus, problem: str, *headers: tuple[str, str]) -> Refused:

@@ -7,8 +7,9 @@ masks, reserved bits, opcodes, sizes.
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from websockets.exceptions import PayloadTooBig
 from websockets.frames import CloseCode, Frame, Opcode
-from websockets.protocol import SERVER, Protocol
+from websockets.protocol import OPEN, SERVER, Protocol
 
 from scheduler.gateway.handshake import library_log
 from scheduler.gateway.rate import MessageRate
@@ -16,6 +17,13 @@ from scheduler.gateway.rate import MessageRate
 FRAGMENTS_MAX = 1_024
 FRAGMENTS_PER_COST = 64
 """Fragments that count as one more message: tiny ones cost us as much as messages do."""
+
+BYTES_PER_COST = 64 << 10
+"""Bytes that count as one more message, up to a second's worth: 200 messages a second of 8 MiB
+each would be more than a process can read. Speech comes at 0.04 MB a second and session."""
+
+CONTROL_BYTES_MAX = 125
+"""Payload of a ping, pong or close, RFC 6455 section 5.5."""
 
 _SLICE_BYTES = 16 << 10
 """Parsed at a time, so that a flood of tiny frames is noticed before the whole 256 KiB that one
@@ -52,6 +60,28 @@ class Violation(Exception):  # noqa: N818 - what the peer did, not a fault of ou
         self.reason = reason
 
 
+class _Frames(Protocol):
+    """The library's, but for control frames inside a message.
+
+    It holds those to the room that is left in the message around them, so that a ping next to the
+    limit was taken for a message too large.
+    """
+
+    def __init__(self, message_bytes_max: int) -> None:
+        # Not the handshake's object, which keeps the request alive: 1.1 KB instead of 5.7.
+        super().__init__(SERVER, max_size=message_bytes_max, logger=library_log)
+        self._message_bytes_max = message_bytes_max
+
+    def recv_frame(self, frame: Frame) -> None:
+        if frame.opcode in _DATA:
+            before = self.current_size or 0
+            if before + len(frame.data) > self._message_bytes_max:
+                raise PayloadTooBig(len(frame.data), self._message_bytes_max - before)
+        super().recv_frame(frame)
+        inside = self.current_size is not None
+        self.max_message_size = self._message_bytes_max + (CONTROL_BYTES_MAX if inside else 0)
+
+
 class Inbound:
     """The receiving half of an open connection.
 
@@ -62,8 +92,7 @@ class Inbound:
     __slots__ = ("_fragments", "_is_text", "_rate", "messages_per_second_max", "protocol")
 
     def __init__(self, message_bytes_max: int, messages_per_second_max: int, now: float) -> None:
-        # Not the handshake's object, which keeps the request alive: 1.1 KB instead of 5.7.
-        self.protocol = Protocol(SERVER, max_size=message_bytes_max, logger=library_log)
+        self.protocol: Protocol = _Frames(message_bytes_max)
         self.allow(messages_per_second_max, now)
         self._fragments: list[bytes] = []
         self._is_text = False
@@ -88,6 +117,20 @@ class Inbound:
                 if event is not None:
                     yield event
 
+    def pongs(self) -> list[bytes]:
+        """Return pongs that are due; none once a close frame stands behind them."""
+        return self.protocol.data_to_send() if self.protocol.state is OPEN else []
+
+    @property
+    def unfinished_bytes(self) -> int:
+        """What is kept of a message, or a frame, that is not whole yet."""
+        return len(self.protocol.reader.buffer) + (self.protocol.current_size or 0)
+
+    def forget(self) -> None:
+        """Drop the fragments of a message that is not whole; the connection must be failing."""
+        self._fragments = []
+        self.protocol.current_size = None
+
     def _take(self, frame: Frame, now: float) -> Message | Pong | OverRate | None:
         payload = frame.data
         assert isinstance(payload, bytes)
@@ -96,7 +139,7 @@ class Inbound:
         if frame.opcode in _DATA:
             if not frame.fin or self._fragments:
                 return self._take_fragment(frame.opcode, payload, frame.fin, now)
-            return self._complete(frame.opcode is Opcode.TEXT, payload, 1, now)
+            return self._complete(frame.opcode is Opcode.TEXT, payload, 0, now)
         if frame.opcode is Opcode.CLOSE:
             return None
         # These count like messages, or a peer could keep us busy with them alone.
@@ -116,11 +159,14 @@ class Inbound:
         if not fin:
             return None
         fragments, self._fragments = self._fragments, []
-        cost = 1 + len(fragments) // FRAGMENTS_PER_COST
-        return self._complete(self._is_text, b"".join(fragments), cost, now)
+        extra = len(fragments) // FRAGMENTS_PER_COST
+        return self._complete(self._is_text, b"".join(fragments), extra, now)
 
-    def _complete(self, is_text: bool, payload: bytes, cost: int, now: float) -> Message | OverRate:
-        if not self._rate.take(now, cost):
+    def _complete(
+        self, is_text: bool, payload: bytes, extra: int, now: float
+    ) -> Message | OverRate:
+        by_length = min(len(payload) // BYTES_PER_COST, self.messages_per_second_max - 1)
+        if not self._rate.take(now, 1 + extra + by_length):
             return self._over_rate(now)
         if is_text:
             _check_text(payload)

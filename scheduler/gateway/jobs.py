@@ -15,6 +15,7 @@ from scheduler.gateway.link import DispatcherLink
 from scheduler.gateway.messages import busy
 from scheduler.gateway.payloads import Payloads
 from scheduler.gateway.results import ResultShelf
+from scheduler.gateway.shares import Share
 from scheduler.gateway.splice import ResultTail
 from scheduler.protocol.codes import ErrorCode
 from scheduler.protocol.ids import NO_NODE, job_key_base, wire_job_id
@@ -74,6 +75,7 @@ class Job:
         "paired",
         "payload",
         "requirement",
+        "share",
         "trace_id",
         "utterance_index",
         "wire_id",
@@ -89,6 +91,7 @@ class Job:
         requirement: int,
         paired: int,
         avoid: int,
+        share: Share,
     ) -> None:
         self.owner = owner
         self.key = key
@@ -98,6 +101,7 @@ class Job:
         self.requirement = requirement
         self.paired = paired
         self.avoid = avoid
+        self.share = share
         self.lease_key: LeaseKey | None = None
         self.accepted_ns = 0
         self.delivered_ns = 0
@@ -153,6 +157,7 @@ class JobDesk:
         *,
         paired: int,
         avoid: int,
+        share: Share,
     ) -> Job:
         """Return a job with its ids, not yet accepted."""
         self._next_key += 1
@@ -165,6 +170,7 @@ class JobDesk:
             requirement,
             paired,
             avoid,
+            share,
         )
 
     def accept(self, job: Job, head: bytes) -> None:
@@ -172,6 +178,7 @@ class JobDesk:
 
         Raises PeerError SERVER_BUSY; then nothing was accepted.
         """
+        self._context.check_memory()
         if self._link.is_busy:
             raise busy("the dispatcher is behind")
         try:
@@ -186,7 +193,9 @@ class JobDesk:
         self._jobs[job.key] = job
         self._counters.add("jobs_accepted_total")
         self._counters.set("jobs_live", len(self._jobs))
-        self._link.send(Submit(job.key, job.requirement, job.paired, job.avoid, job.payload))
+        self._link.send(
+            Submit(job.key, job.requirement, job.paired, job.avoid, job.payload, *job.share)
+        )
 
     def cancel(self, job: Job, reason: str) -> None:
         """Give up an unfinished job; its owner hears no more of it."""
@@ -300,4 +309,5 @@ class JobDesk:
                 job.payload,
                 job.attempt,
                 job.node,
+                *job.share,
             )

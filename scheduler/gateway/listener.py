@@ -1,6 +1,8 @@
 """The gateway's side of its listening sockets: what connects, and where it is led."""
 
 import asyncio
+import socket
+import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -10,6 +12,10 @@ from scheduler.config import Config, LimitSettings
 from scheduler.gateway.connection import Connection, ConnectionContext, Counters, Peer
 from scheduler.gateway.handshake import Entrance, Responder
 from scheduler.gateway.keepalive import Keepalive
+from scheduler.gateway.tls_acceptor import TlsAcceptor
+from scheduler.gateway.unfinished import Unfinished
+
+LISTEN_BACKLOG = 4_096
 
 _POLL_SECONDS = 0.02
 
@@ -28,11 +34,17 @@ class ConnectionSettings:
 
     limits: LimitSettings
     allowed_origins: frozenset[str] = frozenset()
+    reads_tokens: bool = False
 
     @classmethod
     def of(cls, config: Config) -> "ConnectionSettings":
         """Pick them from the configuration."""
-        return cls(config.limits, frozenset(config.server.allowed_origins))
+        identity = config.identity
+        return cls(
+            config.limits,
+            frozenset(config.server.allowed_origins),
+            reads_tokens=identity.sessions_need_token or bool(identity.node_tokens_path),
+        )
 
 
 class Listener:
@@ -49,6 +61,9 @@ class Listener:
         count_refusal: Callable[[str], None],
     ) -> None:
         """`count_refusal` is given the code of what a connection refuses by itself."""
+        self.tls: ssl.SSLContext | None = None
+        """For sockets that are accepted from now on. Whether there is TLS is settled once it
+        serves."""
         limits = settings.limits
         factories = {route.path: route.factory for route in routes}
         self._responders = dict(responders)
@@ -56,20 +71,39 @@ class Listener:
         self._context = ConnectionContext(
             loop,
             limits,
-            Entrance(factories.keys(), self._responders, settings.allowed_origins),
+            Entrance(
+                factories.keys(),
+                self._responders,
+                settings.allowed_origins,
+                settings.reads_tokens,
+            ),
             factories,
             counters,
             count_refusal,
             Keepalive(loop, limits.ping_interval_seconds, limits.ping_timeout_seconds),
+            set(),
+            Unfinished(limits.unfinished_bytes_max),
             set(),
         )
 
     def __len__(self) -> int:
         return len(self._context.connections)
 
+    async def serve(self, listening: socket.socket) -> asyncio.Server | TlsAcceptor:
+        """Accept connections until what is returned is closed; it owns `listening`."""
+        if self.tls is not None:
+            return TlsAcceptor(self._context, listening, self.new_connection, self._current_tls)
+        unix = listening.family == socket.AF_UNIX
+        create = self._loop.create_unix_server if unix else self._loop.create_server
+        return await create(self.new_connection, sock=listening, backlog=LISTEN_BACKLOG)
+
     def new_connection(self) -> Connection:
-        """Return the protocol of a socket just accepted: the factory for `loop.create_server`."""
+        """Return the protocol of a socket just accepted."""
         return Connection(self._context)
+
+    def _current_tls(self) -> ssl.SSLContext:
+        assert self.tls is not None
+        return self.tls
 
     def close_all(self, code: int, reason: str) -> None:
         """Close every connection; each is gone after close_timeout_seconds at the latest."""
@@ -80,7 +114,9 @@ class Listener:
         """Close what is still open with 1012, and cut off what is left after `seconds`."""
         deadline = self._loop.time() + seconds
         self.close_all(CloseCode.SERVICE_RESTART, "service restart")
-        while self._context.connections:
+        for opening in tuple(self._context.openings):
+            opening.cancel()
+        while self._context.connections or self._context.openings:
             if self._loop.time() > deadline:
                 for connection in tuple(self._context.connections):
                     connection.abort()

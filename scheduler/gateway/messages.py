@@ -1,5 +1,6 @@
 """Encodes what is sent to sessions and nodes, and decodes what they send."""
 
+import random
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,6 +17,9 @@ encode = msgspec.json.Encoder().encode
 
 RETRY_AFTER_MS = 500
 """Told with SERVER_BUSY where nothing says better when to come back: about the time of a job."""
+
+_JITTER_SHARE = 0.5
+"""Those that are told at once to come back later must not all come back at once."""
 
 SHUTTING_DOWN = "the server is shutting down; reconnect in a moment"
 
@@ -41,10 +45,14 @@ def error_of(error: PeerError) -> bytes:
     return error_message(error.code, error.message, error.details)
 
 
+def jittered(retry_after_ms: int) -> int:
+    """Return that time or up to half as much more."""
+    return round(retry_after_ms * random.uniform(1, 1 + _JITTER_SHARE))  # noqa: S311 - no secret
+
+
 def busy(why: str) -> PeerError:
     """Return the refusal for want of room."""
+    wait_ms = jittered(RETRY_AFTER_MS)
     return PeerError(
-        ErrorCode.SERVER_BUSY,
-        f"{why}; try again in {RETRY_AFTER_MS} ms",
-        {"retry_after_ms": RETRY_AFTER_MS},
+        ErrorCode.SERVER_BUSY, f"{why}; try again in {wait_ms} ms", {"retry_after_ms": wait_ms}
     )

@@ -14,7 +14,7 @@ import structlog
 from msgspec import UNSET
 from websockets.frames import CloseCode
 
-from scheduler.errors import ArenaFull, PeerError
+from scheduler.errors import ArenaFull, NotAdmitted, PeerError
 from scheduler.gateway.attempts import Attempts
 from scheduler.gateway.connection import Connection
 from scheduler.gateway.context import GatewayContext
@@ -29,6 +29,7 @@ from scheduler.gateway.messages import (
     encode,
     error_message,
     error_of,
+    jittered,
 )
 from scheduler.gateway.node_usage import NodeUsage
 from scheduler.gateway.pairing_code import PairingCodeDraw
@@ -127,6 +128,7 @@ class NodePeer:
         """What the node says it still works on, until it is a member."""
         self._foreign: list[str] = []
         """Jobs among it that are not of this run."""
+        self._retiring = False
         self._early: list[NodeMessage] = []
         self._code = PairingCodeDraw(context, self._offer_code)
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -160,6 +162,8 @@ class NodePeer:
     def _refuse(self, error: PeerError) -> None:
         self._context.count_refusal(error)
         self._connection.send(error_of(error))
+        if isinstance(error, NotAdmitted):
+            self._connection.close(CloseCode.POLICY_VIOLATION, error.code)
 
     def _take(self, message: NodeMessage) -> None:
         if self.ref == NO_NODE:
@@ -188,17 +192,15 @@ class NodePeer:
     def _start(self, message: NodeRegister) -> None:
         if self._context.draining:
             raise PeerError(ErrorCode.SERVER_SHUTDOWN, SHUTTING_DOWN)
+        self._context.doorkeeper.admit_node(self._connection, message)
         check_registration(message, require_gpu=self._context.config.scheduler.require_gpu)
         self._register = message
         self.node_id = message.node_id or f"node-{secrets.token_hex(6).upper()}"
         self._services = message.installed_services or []
         self._state = message.capability_state
+        self._keep(message.running_jobs or [])
         self._link.send(self._registration())
 
-    def _registration(self) -> RegisterNode:
-        self._keep(message.running_jobs or [])
-        assert self._register is not None
-        record = registration(
     def _keep(self, jobs: list[RunningJob]) -> None:
         """Note what the node goes on with; the dispatcher decides."""
         self._kept, self._foreign = [], []
@@ -209,6 +211,9 @@ class NodePeer:
             else:
                 self._kept.append(RunningAttempt(job, running.attempt_id))
 
+    def _registration(self) -> RegisterNode:
+        assert self._register is not None
+        record = registration(
             self._register,
             self.conn,
             self.node_id,
@@ -216,11 +221,11 @@ class NodePeer:
             installed=self._installed(),
             ready=sorted(ready_services(self._installed(), self._state)),
         )
+        record.running = [*self._kept]
+        return record
 
     def _installed(self) -> list[str]:
         return sorted({service.service_id for service in self._services})
-        record.running = [*self._kept]
-        return record
 
     def announcement(self) -> RegisterNode | None:
         """Return what a new dispatcher must know of this node; None before it registered."""
@@ -240,24 +245,31 @@ class NodePeer:
         before, self.ref = self.ref, record.node
         self._tell_accepted(self, record.node, self._row_ref)
         self._row_ref = record.node
-        if self.ref != before:
-            self._usage.start(record.node, self._context.now_ns)
-            self._show_held()
         # All that it says; what it may not keep is cancelled by the records behind this one.
         for kept in self._kept:
             self._attempts.start(kept.job, kept.attempt, self._context.now_ns)
         self._kept.clear()
+        if self.ref != before:
+            self._usage.start(record.node, self._context.now_ns)
+            self._show_held()
         if before != NO_NODE:  # a new dispatcher took it over; the node need not know
             return
-        self._connection.mark_identified(self._context.config.limits.node_messages_per_second_max)
+        config = self._context.config
+        self._connection.mark_identified(
+            config.limits.node_messages_per_second_max,
+            # Long jobs for many slots may be sent at once, and must not look like a node that
+            # doesn't read. They lie in the gateways' payload memory, which has its own bounds.
+            config.limits.write_buffer_bytes_max
+            + config.gateways_total * config.limits.arena_bytes,
+        )
         ack = NodeRegisterAck(self.node_id, "node registered", Status.REGISTERING.wire)
         self._connection.send(encode(ack))
-        early, self._early = self._early, []
-        for message in early:
-            try:
         foreign, self._foreign = self._foreign, []
         for job_id in foreign:
             self._connection.send(encode(JobCancel(job_id, reason=SUPERSEDED)))
+        early, self._early = self._early, []
+        for message in early:
+            try:
                 self._take(message)
             except PeerError as error:
                 self._refuse(error)
@@ -272,7 +284,9 @@ class NodePeer:
         self._early.clear()
         self._context.codes.add_refused(record.code)
         details = (
-            {"retry_after_ms": RETRY_AFTER_MS} if record.code == ErrorCode.SERVER_BUSY else None
+            {"retry_after_ms": jittered(RETRY_AFTER_MS)}
+            if record.code == ErrorCode.SERVER_BUSY
+            else None
         )
         self._connection.send(error_message(record.code, record.message, details))
 
@@ -293,7 +307,7 @@ class NodePeer:
         verdict = self._health.heartbeat(message.resource_usage, self._installed(), self._state)
         if not verdict.healthy:
             counters.add("heartbeats_unhealthy_total")
-        if verdict.signal is not None:
+        if verdict.signal is not None and not self._retiring:
             self._link.send(NodeHealth(self.ref, verdict.signal == "fit", verdict.reason))
 
     def _follow_services(self, message: NodeHeartbeat) -> None:
@@ -442,6 +456,17 @@ class NodePeer:
             return
         if message is not None:
             self._connection.send(encode(message))
+
+    @property
+    def attempts(self) -> int:
+        """How many jobs the node works on."""
+        return len(self._attempts)
+
+    def retire(self) -> None:
+        """Get the node no more jobs; it will be asked to come back elsewhere."""
+        if not self._retiring and self.ref != NO_NODE:
+            self._retiring = True
+            self._link.send(NodeHealth(self.ref, False, "its gateway is being replaced"))
 
     def shut_down(self) -> None:
         """Close with 1012."""

@@ -18,9 +18,20 @@ from scheduler.gateway.link import DispatcherLink
 from scheduler.gateway.listener import ConnectionSettings, Listener, Route
 from scheduler.gateway.payloads import Payloads
 from scheduler.gateway.public_stats import PublicStats
+from scheduler.gateway.relaying import Relaying
+from scheduler.gateway.tls_acceptor import TlsAcceptor
+from scheduler.identity.credentials import Credentials, take_over
+from scheduler.identity.tls import server_context
 from scheduler.ipc.boot import BootSpec, read_boot
-from scheduler.ipc.control import Control, Drain, Drained, Link, Ready, SetLogging
-from scheduler.ipc.runtime import BEAT_INTERVAL_MS, Pulse, booting, enter_child, freeze_heap
+from scheduler.ipc.control import Control, Drain, Drained, Link, Ready, SetCredentials, SetLogging
+from scheduler.ipc.runtime import (
+    BEAT_INTERVAL_MS,
+    Pulse,
+    booting,
+    enter_child,
+    freeze_heap,
+    resident_bytes,
+)
 from scheduler.logs import configure_logging, keep_events
 from scheduler.memory.arena import Arena, ArenaReader
 from scheduler.memory.layout import GATEWAY_COUNTERS
@@ -32,8 +43,6 @@ log = structlog.get_logger(__name__)
 
 LINK_WAIT_SECONDS = 10.0
 """A gateway without a dispatcher for so long gives up, and the supervisor starts it anew."""
-
-LISTEN_BACKLOG = 4_096
 
 _SWEEP_SECONDS = 0.1
 _DRAIN_POLL_SECONDS = 0.02
@@ -62,6 +71,7 @@ class GatewayProcess:
             loop=loop,
             views=views,
             counters=counters,
+            credentials=boot.credentials,
         )
         self._flight = self._context.flight
         keep_events(self._flight.note)
@@ -69,7 +79,13 @@ class GatewayProcess:
         self._pulse = Pulse(views, boot.child.row, boot.config.observability.path_warn_ms)
         self._link = DispatcherLink(loop, self._wait_for_link)
         self._link_timer: asyncio.TimerHandle | None = None
-        self._gateway = Gateway(self._context, self._link, _payloads(boot, views, counters))
+        self._relaying = _relaying(boot, loop)
+        self._gateway = Gateway(
+            self._context,
+            self._link,
+            _payloads(boot, views, counters),
+            self._relaying.lead if self._relaying is not None else None,
+        )
         self._listener = Listener(
             loop,
             ConnectionSettings.of(boot.config),
@@ -81,7 +97,8 @@ class GatewayProcess:
             counters=counters,
             count_refusal=self._context.codes.add_refused,
         )
-        self._servers: list[asyncio.Server] = []
+        self._secure(boot.credentials)
+        self._servers: list[asyncio.Server | TlsAcceptor] = []
         self._ended = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
 
@@ -90,11 +107,10 @@ class GatewayProcess:
         self._loop.add_reader(self._control.fileno(), self._obey)
         self._wait_for_link()
         for fd in self._boot.public_fds:
-            listener = socket.socket(fileno=fd)
-            self._servers.append(
-                await self._loop.create_server(
-                    self._listener.new_connection, sock=listener, backlog=LISTEN_BACKLOG
-                )
+            self._servers.append(await self._listener.serve(socket.socket(fileno=fd)))
+        if self._relaying is not None:
+            await self._relaying.serve(
+                self._gateway.new_session, self._context.counters, self._context.codes.add_refused
             )
         self._beat()
         self._sweep()
@@ -106,6 +122,8 @@ class GatewayProcess:
         self._gateway.close_sessions()
         self._gateway.close_nodes()
         await self._listener.wait_closed(_GOODBYE_SECONDS)
+        if self._relaying is not None:
+            await self._relaying.close(_GOODBYE_SECONDS)
 
     def _obey(self) -> None:
         try:
@@ -118,12 +136,24 @@ class GatewayProcess:
             if isinstance(message, Link):
                 self._attach(*fds)
                 continue
+            if isinstance(message, SetCredentials):
+                self._change_credentials(take_over(fds[0]))
             for fd in fds:
                 os.close(fd)
             if isinstance(message, SetLogging):
                 configure_logging(message.settings, str(self._boot.child))
             elif isinstance(message, Drain):
-                self._draining = self._loop.create_task(self._drain(message.deadline_seconds))
+                self._draining = self._loop.create_task(self._drain(message))
+
+    def _change_credentials(self, credentials: Credentials) -> None:
+        self._flight.note("credentials", "changed")
+        self._context.doorkeeper.change(credentials)
+        self._secure(credentials)
+
+    def _secure(self, credentials: Credentials) -> None:
+        """Have sockets that are accepted from now on speak TLS, if it is set up."""
+        if credentials.tls is not None:
+            self._listener.tls = server_context(credentials.tls)
 
     def _attach(self, read_fd: int, write_fd: int) -> None:
         if self._link_timer is not None:
@@ -142,16 +172,19 @@ class GatewayProcess:
         log.error("no dispatcher", waited_seconds=LINK_WAIT_SECONDS)
         os._exit(1)
 
-    async def _drain(self, deadline_seconds: float) -> None:
-        self._flight.note("drain", f"within {deadline_seconds:g} s")
+    async def _drain(self, order: Drain) -> None:
+        self._flight.note("drain", f"within {order.deadline_seconds:g} s")
+        deadline = self._loop.time() + order.deadline_seconds
         self._stop_accepting()
         self._gateway.drain()
-        await self._wait_until(lambda: not self._gateway.has_sessions, deadline_seconds)
+        await self._wait_until(lambda: not self._gateway.has_sessions, deadline)
         self._gateway.close_sessions()
+        if order.replaced:
+            self._gateway.retire_nodes()
+            await self._wait_until(lambda: not self._gateway.has_attempts, deadline)
         self._control.send(Drained())
 
-    async def _wait_until(self, condition: Callable[[], bool], deadline_seconds: float) -> None:
-        deadline = self._loop.time() + deadline_seconds
+    async def _wait_until(self, condition: Callable[[], bool], deadline: float) -> None:
         while not condition() and self._loop.time() < deadline:
             await asyncio.sleep(_DRAIN_POLL_SECONDS)
 
@@ -162,7 +195,16 @@ class GatewayProcess:
     def _beat(self) -> None:
         self._pulse.beat(self._context.now_ns)
         self._context.counters.set("link_queued_bytes", self._link.queued_bytes)
+        self._look_at_memory()
         self._loop.call_later(BEAT_INTERVAL_MS / 1000, self._beat)
+
+    def _look_at_memory(self) -> None:
+        limit = self._context.config.limits.memory_bytes_max
+        if limit:
+            short = resident_bytes() > limit
+            if short != self._context.is_short_of_memory:
+                log.warning("short of memory" if short else "memory is free again", limit=limit)
+            self._context.is_short_of_memory = short
 
     def _sweep(self) -> None:
         self._gateway.sweep()
@@ -185,6 +227,13 @@ def _payloads(boot: BootSpec, views: Views, counters: Counters) -> Payloads:
         counters,
         boot.config.limits.arena_bytes,
     )
+
+
+def _relaying(boot: BootSpec, loop: asyncio.AbstractEventLoop) -> Relaying | None:
+    """Return what leads sessions to their gateways, None where they are with the only one."""
+    if boot.dimensions.gateways == 1 or not boot.config.limits.resume_seconds:
+        return None
+    return Relaying(loop, boot.config, boot.index)
 
 
 def _responders(config: Config) -> dict[str, Responder]:

@@ -39,7 +39,7 @@ class MessageRate:
             self._refused_since = now
             self._refused = 0
         self._refused_last = now
-        self._refused += 1
+        self._refused += cost
         return False
 
     @property

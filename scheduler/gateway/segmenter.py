@@ -41,6 +41,16 @@ class Segmenter:
         speaking = self._audio or self._dropping
         return self._last_chunk_ns + self._pause_ns if speaking else None
 
+    @property
+    def held_bytes(self) -> int:
+        """What the utterance takes by now."""
+        return len(self._audio)
+
+    def drop(self) -> None:
+        """Drop the utterance whole, to its end: the rest of a sentence is no sentence."""
+        self._audio = bytearray()
+        self._dropping = True
+
     def start_pause(self, now_ns: int) -> None:
         """Count the pause from now on: until now no chunk could have come."""
         self._last_chunk_ns = now_ns

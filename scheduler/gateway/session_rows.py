@@ -25,7 +25,8 @@ class SessionRows:
         self._free = list(range(self._limit - 1, -1, -1))
 
     def open(self, init: SessionInit) -> int:
-        """Take a row for a session; raise PeerError SERVER_BUSY where there is none."""
+        """Take a row for a session; raise PeerError SERVER_BUSY where there is no room."""
+        self._context.check_memory()
         if not self._free:
             raise busy(f"{self._limit} sessions are open here (limits.sessions_per_gateway_max)")
         row = self._free.pop()

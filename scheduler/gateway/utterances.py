@@ -15,8 +15,9 @@ from scheduler.gateway.context import GatewayContext
 from scheduler.gateway.job_log import JobLog
 from scheduler.gateway.jobs import Job, JobDesk
 from scheduler.gateway.lease import Lease, LeaseKey, Leases, default_key, request_key
-from scheduler.gateway.messages import SHUTTING_DOWN, busy, encode, error_message
+from scheduler.gateway.messages import SHUTTING_DOWN, busy, encode, error_message, jittered
 from scheduler.gateway.order import Orderer
+from scheduler.gateway.shares import share_of
 from scheduler.gateway.splice import (
     ResultTail,
     build_job_assign,
@@ -79,6 +80,8 @@ class SessionIdentity(NamedTuple):
     trace_id: str
     init: SessionInit
     paired: int
+    tenant: str
+    """That of its token, else as it says itself; "" for none."""
 
 
 class Utterances:
@@ -90,14 +93,20 @@ class Utterances:
         desk: JobDesk,
         identity: SessionIdentity,
         send: Callable[[Parts], None],
+        reply: Callable[[Sequence[Parts]], None],
     ) -> None:
+        """`send` is for what tells of progress, `reply` for an outcome and the events with it."""
         self._context = context
         self._desk = desk
         self._identity = identity
         self._send = send
+        self._reply = reply
         self._log = JobLog(context, identity.session_id)
         self._jobs: dict[int, Job] = {}
         self._jobs_max = context.config.limits.jobs_per_session_max
+        self._share = share_of(
+            context.config.scheduler.fairness, identity.tenant, identity.session_id
+        )
         self._orderer: Orderer[Completed] = Orderer()
         binding = context.config.scheduler.task_binding
         self._leases = Leases(round(binding.lease_seconds * 1e9), _LEASES_MAX)
@@ -142,6 +151,7 @@ class Utterances:
                 requirement,
                 paired=self._identity.paired,
                 avoid=self._avoid(),
+                share=self._share,
             )
             self._accept(job, speech)
         except PeerError as error:
@@ -253,8 +263,7 @@ class Utterances:
         """Tell the session why, and let go what the utterance held back."""
         self._log.ended(job, "failed", failed.code)
         event = self._event(job, "ERROR", failed.code)
-        self._send((event,))
-        self._send((_error(job, failed),))
+        self._reply(((event,), (_error(job, failed),)))
         self._finish(job, None, failed.code)
 
     def _finish(self, job: Job, result: list[Completed] | None, error_code: str = "") -> None:
@@ -270,8 +279,7 @@ class Utterances:
         stages, now_ns = self._context.stages, self._context.now_ns
         stages.order.record(now_ns - completed.job.delivered_ns)
         stages.end_to_end.record(now_ns - completed.job.accepted_ns)
-        for message in completed.messages:
-            self._send(message)
+        self._reply(completed.messages)
 
     def _end_lease(self, key: LeaseKey, error_code: str) -> None:
         if error_code == ErrorCode.SERVER_BUSY:
@@ -337,7 +345,7 @@ def _error(job: Job, failed: Failed) -> bytes:
     code, message = failed.code, failed.message
     details: dict[str, Any] = {"job_id": job.wire_id, "utterance_index": job.utterance_index}
     if failed.retry_after_ms:
-        details["retry_after_ms"] = failed.retry_after_ms
+        details["retry_after_ms"] = jittered(failed.retry_after_ms)
     if failed.exclusions:
         details["excluded"] = failed.exclusions
     if failed.error:

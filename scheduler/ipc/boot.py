@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from scheduler.config import Config
+from scheduler.identity.credentials import Credentials
 from scheduler.memory.layout import DISPATCHER_ROW, FIRST_GATEWAY_ROW, STATS_ROW, Dimensions
 
 BOOT_FAILURE_EXIT = 78
@@ -43,7 +44,8 @@ class BootSpec(Struct, frozen=True, kw_only=True):
 
     `incarnation` counts the starts of this role and index before this one. `cores` are those
     the child may run on. `arena_fds` are in the order of the gateways. `public_fds` are the
-    listening sockets of gateways, `ops_fds` those of the stats process.
+    listening sockets of gateways, `ops_fds` those of the stats process; `credentials` are for
+    gateways alone.
     """
 
     role: ChildRole
@@ -59,6 +61,7 @@ class BootSpec(Struct, frozen=True, kw_only=True):
     arena_fds: list[int] = []
     public_fds: list[int] = []
     ops_fds: list[int] = []
+    credentials: Credentials = Credentials()
 
     @property
     def child(self) -> ChildId:

@@ -6,6 +6,7 @@
         Drain ────────────────────────►   take nothing new, finish what is in flight
         ◄─────────────────────── Drained
         SetLogging ───────────────────►   the operator changed what is logged
+        SetCredentials + 1 descriptor ►   the operator changed tokens, keys or certificates
         ◄──────────────────── BootFailed  can't start, and no restart will help
 
 A SEQPACKET pair: message boundaries are kept, descriptors travel with their message, and the
@@ -42,15 +43,24 @@ class Link(Struct, frozen=True, tag=True):
 
 
 class Drain(Struct, frozen=True, tag=True):
-    """Accept nothing new; whatever isn't finished after `deadline_seconds` is given up."""
+    """Accept nothing new; whatever isn't finished after `deadline_seconds` is given up.
+
+    With `replaced` the others go on: the jobs of their sessions on our nodes are to be finished
+    too.
+    """
 
     deadline_seconds: float
+    replaced: bool = False
 
 
 class SetLogging(Struct, frozen=True, tag=True):
     """Log by these settings from now on."""
 
     settings: ObservabilitySettings
+
+
+class SetCredentials(Struct, frozen=True, tag=True):
+    """Check peers by the credentials in the descriptor from now on (identity/credentials.py)."""
 
 
 class Ready(Struct, frozen=True, tag=True):
@@ -67,7 +77,7 @@ class BootFailed(Struct, frozen=True, tag=True):
     reason: str
 
 
-Message = Link | Drain | SetLogging | Ready | Drained | BootFailed
+Message = Link | Drain | SetLogging | SetCredentials | Ready | Drained | BootFailed
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

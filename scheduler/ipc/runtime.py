@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 import structlog
@@ -21,6 +22,7 @@ BEAT_INTERVAL_MS = 100
 """Time between heartbeats of a process that has nothing to do."""
 
 _PR_SET_PDEATHSIG = 1
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _WARN_INTERVAL_NS = 1_000_000_000
 _FLUSH_INTERVAL_NS = 1_000_000_000
 
@@ -34,15 +36,20 @@ def enter_child(boot: BootSpec) -> None:
     from terminal or service manager to the supervisor, which decides when the child ends.
     Raises SystemExit when the supervisor is gone already.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
-    if os.getppid() != boot.supervisor_pid:  # it died before prctl could tell
-        sys.exit(1)
+    die_with(boot.supervisor_pid)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.sched_setaffinity(0, boot.cores)
     configure_logging(boot.config.observability, str(boot.child))
+
+
+def die_with(supervisor_pid: int) -> None:
+    """Be killed when the supervisor, this process's parent, ends; exit when it is gone already."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != supervisor_pid:  # it died before prctl could tell
+        sys.exit(1)
 
 
 @contextmanager
@@ -62,6 +69,11 @@ def fail_boot(control: Control, reason: str) -> NoReturn:
         logger.exception("boot failure not reported", reason=reason)
     control.close()
     sys.exit(BOOT_FAILURE_EXIT)
+
+
+def resident_bytes() -> int:
+    """Return this process's physical memory, shared memory that it has touched included."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
 
 
 def freeze_heap() -> None:

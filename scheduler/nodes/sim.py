@@ -6,6 +6,7 @@ What the k-th job of node i takes, says and whether it fails depends on the seed
 import asyncio
 import random
 import resource
+import ssl
 
 import structlog
 from msgspec import Struct
@@ -48,6 +49,8 @@ class SimSettings(Struct, frozen=True, kw_only=True):
     heartbeat_seconds: float = 15.0
     churn_seconds: float | None = None
     tts_bytes: int = 3_200
+    token: str | None = None
+    tls: ssl.SSLContext | None = None
 
 
 class SimNode:
@@ -68,6 +71,8 @@ class SimNode:
             hardware=Hardware(cpu_cores=8, memory_gb=16),
             heartbeat_seconds=settings.heartbeat_seconds,
             usage=self._usage,
+            token=settings.token,
+            tls=settings.tls,
             backoff=Backoff(rng=_rng(settings.seed, index, "backoff")),
         )
 

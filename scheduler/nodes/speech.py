@@ -6,6 +6,7 @@ It offers only the services whose tools are installed, and refuses single jobs t
 """
 
 import asyncio
+import ssl
 import time
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack
@@ -44,6 +45,7 @@ class SpeechSettings(Struct, frozen=True, kw_only=True):
     tts_service_id: str = "piper-tts"
     heartbeat_seconds: float = 15.0
     token: str | None = None
+    tls: ssl.SSLContext | None = None
 
 
 class SpeechHandler:
@@ -190,6 +192,7 @@ async def run(settings: SpeechSettings) -> None:
             name=settings.name,
             heartbeat_seconds=settings.heartbeat_seconds,
             token=settings.token,
+            tls=settings.tls,
         ).run()
 
 

@@ -1,14 +1,15 @@
 """Messages between nodes (workers) and the scheduler."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from msgspec.json import Decoder
 
-from scheduler.protocol.session import Features, Index, Mode, Pipeline, ShortText
+from scheduler.protocol.session import Features, Index, Mode, Pipeline, ShortText, Token
 
 ModelStatus = Literal["ready", "downloading", "not_installed", "error"]
-CapabilityState = dict[ShortText, ModelStatus]
+CapabilityState = Annotated[dict[ShortText, ModelStatus], Meta(max_length=4096)]
+GigaBytes = Annotated[float, Meta(ge=0, le=1 << 20)]
 Command = Literal["drain", "resume", "shutdown"]
 
 CAPABILITY_SCHEMA_VERSION = "1.0"
@@ -18,14 +19,14 @@ class Gpu(Struct):
     """One GPU of a node; memory in GB."""
 
     name: ShortText
-    memory_gb: Annotated[float, Meta(ge=0)]
+    memory_gb: GigaBytes
 
 
 class Hardware(Struct):
     """What a node is made of; memory in GB."""
 
     cpu_cores: Annotated[int, Meta(ge=0, le=65_536)]
-    memory_gb: Annotated[float, Meta(ge=0)]
+    memory_gb: GigaBytes
     gpus: Annotated[list[Gpu], Meta(max_length=256)] | None = None
 
 
@@ -86,7 +87,7 @@ class NodeRegister(Struct, tag="node_register"):
     capability_state: CapabilityState | None = None
     max_concurrent_jobs: Annotated[int, Meta(ge=1, le=65_536)] | None = None
     name: Annotated[str, Meta(max_length=64)] | None = None
-    token: str | None = None
+    token: Token | None = None
     running_jobs: Annotated[list[RunningJob], Meta(max_length=65_536)] | None = None
 
 
@@ -143,12 +144,12 @@ class NodeAsrPartial(Struct, tag="asr_partial"):
 
 
 class NodeError(Struct, tag="node_error"):
-    """Something is wrong with the node itself, not with one job."""
+    """Something is wrong with the node itself, not with one job. `details` are not looked at."""
 
     node_id: ShortText
     code: ShortText
     message: str
-    details: Any = None
+    details: Raw = Raw(b"null")
 
 
 class RequestPairingCode(Struct, tag="request_pairing_code"):

@@ -13,6 +13,9 @@ from msgspec.json import Decoder
 Index = Annotated[int, Meta(ge=0, le=2**53)]
 SampleRate = Annotated[int, Meta(ge=1, le=768_000)]
 ShortText = Annotated[str, Meta(max_length=256)]
+Token = Annotated[str, Meta(max_length=8_192)]
+"""Signed ones are long; but a session keeps its `session_init`."""
+
 Mode = Literal["one_way", "two_way_auto"]
 Languages = Annotated[list[ShortText], Meta(max_length=64)]
 
@@ -57,7 +60,19 @@ class SessionInit(Struct, tag="session_init"):
     pipeline: Pipeline | None = None
     audio_format: ShortText | None = None
     sample_rate: SampleRate | None = None
-    token: str | None = None
+    token: Token | None = None
+    resumable: bool | None = None
+
+
+class SessionResume(Struct, tag="session_resume"):
+    """First message on a new socket of a session that lost the one before.
+
+    `replies_received` counts the terminal replies that the client got in the session so far.
+    """
+
+    session_id: ShortText
+    resume_token: ShortText
+    replies_received: Index
 
 
 class Utterance(Struct, tag="utterance"):
@@ -116,18 +131,36 @@ class SessionClose(Struct, tag="session_close"):
 
 
 SessionMessage = (
-    SessionInit | Utterance | AudioChunk | ClientHeartbeat | TtsPlayEnded | SessionClose
+    SessionInit
+    | SessionResume
+    | Utterance
+    | AudioChunk
+    | ClientHeartbeat
+    | TtsPlayEnded
+    | SessionClose
 )
 session_decoder: Decoder[SessionMessage] = Decoder(SessionMessage)
 
 
 class SessionInitAck(Struct, tag="session_init_ack"):
-    """Answers `session_init`; `assigned_node_id` only when paired."""
+    """Answers `session_init`; `assigned_node_id` only when paired.
+
+    The fields that may be missing are for sessions that may resume; those from `resumed` on answer
+    `session_resume`. `received_seq` is the number of the last chunk of the utterance being spoken,
+    `cut_seq` that of the one before; None where there is none.
+    """
 
     session_id: str
     assigned_node_id: str | None
     message: str
     trace_id: str
+    resume_token: str | UnsetType = UNSET
+    resume_seconds: float | UnsetType = UNSET
+    resumed: bool | UnsetType = UNSET
+    received_seq: int | UnsetType | None = UNSET
+    received_bytes: int | UnsetType = UNSET
+    cut_seq: int | UnsetType | None = UNSET
+    next_utterance_index: int | UnsetType = UNSET
 
 
 class UiEvent(Struct, tag="ui_event"):

@@ -6,21 +6,21 @@ async with SessionClient.connect(url, src_lang="en", tgt_lang="es") as session:
 """
 
 import asyncio
+import ssl
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from typing import TypedDict, Unpack
 
 import pybase64
-from msgspec import UNSET, Raw
+from msgspec import Raw
 
 import scheduler
 from scheduler.protocol.session import (
     AsrPartial,
     AudioChunk,
     ClientHeartbeat,
-    ErrorMessage,
     Features,
     Mode,
     Pipeline,
@@ -34,9 +34,11 @@ from scheduler.protocol.session import (
     Utterance,
 )
 from scheduler.sdk.connection import Connection, cancel_and_wait
-from scheduler.sdk.errors import ConnectionLost, Refused
+from scheduler.sdk.errors import ConnectionLost
 from scheduler.sdk.messages import SessionEvent, session_event_decoder
+from scheduler.sdk.opening import introduce
 from scheduler.sdk.outcomes import Outcomes
+from scheduler.sdk.resuming import ResumingConnection
 
 EVENTS_MAX = 1024
 """Events kept for a reader that is behind; the oldest are dropped beyond it."""
@@ -63,11 +65,14 @@ class SessionOptions(TypedDict, total=False):
 class SessionClient:
     """An open session; made by `connect`. Use it from one task, or several of one event loop.
 
-    Sending raises ConnectionLost once the socket is gone.
+    Sending raises ConnectionLost once the socket is gone; with `resumable`, once the session is.
     """
 
     def __init__(
-        self, connection: Connection[SessionEvent], init: SessionInit, ack: SessionInitAck
+        self,
+        connection: Connection[SessionEvent] | ResumingConnection,
+        init: SessionInit,
+        ack: SessionInitAck,
     ) -> None:
         self.session_id = ack.session_id
         self.assigned_node_id = ack.assigned_node_id
@@ -99,13 +104,16 @@ class SessionClient:
         audio_format: str = "pcm16",
         sample_rate: int = 16_000,
         timeout_seconds: float = 10.0,
+        tls: ssl.SSLContext | None = None,
+        resumable: bool = False,
         **options: Unpack[SessionOptions],
     ) -> AsyncGenerator["SessionClient"]:
         """Open a session at `url`, as ws://host:5010/ws/session; leaving the block closes it.
 
         `audio_format` and `sample_rate` (Hz) hold for all audio of the session that doesn't say
-        otherwise; `options` are further fields of `session_init`.
-        Raises ConnectionLost, or Refused with the scheduler's code.
+        otherwise; `options` are further fields of `session_init`; `tls` is for wss:// addresses.
+        A `resumable` session outlives its socket: it goes on on another, as long as the scheduler
+        waits for it. Raises ConnectionLost, or Refused with the scheduler's code.
         """
         init = SessionInit(
             src_lang=src_lang,
@@ -114,21 +122,34 @@ class SessionClient:
             platform=platform,
             audio_format=audio_format,
             sample_rate=sample_rate,
+            resumable=resumable or None,
             **options,
         )
-        connection = await Connection.open(
-            url, session_event_decoder, timeout_seconds=timeout_seconds
-        )
+
+        def dial() -> Awaitable[Connection[SessionEvent]]:
+            return Connection.open(
+                url, session_event_decoder, timeout_seconds=timeout_seconds, tls=tls
+            )
+
+        connection = await dial()
         try:
-            ack = await _introduce(connection, init, timeout_seconds)
+            ack = await introduce(connection, init, timeout_seconds)
         except BaseException:
             connection.abort()
             raise
-        session = cls(connection, init, ack)
+        if ack.resume_token:
+            session = cls(ResumingConnection(connection, ack, dial, timeout_seconds), init, ack)
+        else:
+            session = cls(connection, init, ack)
         try:
             yield session
         finally:
             await session.close()
+
+    @property
+    def resumed(self) -> int:
+        """How often the session went on on another socket."""
+        return self._connection.resumed if isinstance(self._connection, ResumingConnection) else 0
 
     async def send_utterance(
         self,
@@ -169,9 +190,12 @@ class SessionClient:
         return index
 
     async def send_audio(self, chunk: bytes, *, binary: bool = False) -> None:
-        """Send a piece of the utterance being spoken, as JSON or as a binary frame."""
+        """Send a piece of the utterance being spoken, as JSON or as a binary frame.
+
+        A resumable session sends JSON alone: such pieces have numbers, by which it goes on.
+        """
         self._speaking = True
-        if binary:
+        if binary and isinstance(self._connection, Connection):
             await self._connection.send_binary(chunk)
         else:
             await self._send_chunk(pybase64.b64encode(chunk).decode(), is_final=False)
@@ -248,8 +272,8 @@ class SessionClient:
         if not self._closing:
             self._closing = True
             with suppress(ConnectionLost, TimeoutError):
-                await self._connection.send(SessionClose(self.session_id, reason))
                 async with asyncio.timeout(5):
+                    await self._connection.send(SessionClose(self.session_id, reason))
                     await self._close_acked.wait()
         await self._connection.close()
         await cancel_and_wait(self._reader)
@@ -273,6 +297,8 @@ class SessionClient:
             self._close_acked.set()
         elif isinstance(event, UiEvent | AsrPartial | TranslationResult):
             self._follow_cuts(event.utterance_index)
+        elif isinstance(event, SessionInitAck):
+            self._follow_resuming(event)
         if len(self._events) >= EVENTS_MAX:
             self._events.popleft()
             self.events_dropped_total += 1
@@ -286,22 +312,11 @@ class SessionClient:
             self._next_index = index + 1
             self._speaking = False
 
-
-async def _introduce(
-    connection: Connection[SessionEvent], init: SessionInit, timeout_seconds: float
-) -> SessionInitAck:
-    await connection.send(init)
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            answer = await connection.receive()
-    except TimeoutError as error:
-        raise ConnectionLost(f"no answer to session_init in {timeout_seconds:g} s") from error
-    if isinstance(answer, ErrorMessage):
-        details = None if answer.details is UNSET else answer.details
-        raise Refused(answer.code, answer.message, details)
-    if not isinstance(answer, SessionInitAck):
-        raise ConnectionLost(f"{type(answer).__name__} came instead of session_init_ack")
-    return answer
+    def _follow_resuming(self, ack: SessionInitAck) -> None:
+        if isinstance(ack.next_utterance_index, int):
+            self._follow_cuts(ack.next_utterance_index - 1)
+        if isinstance(self._connection, ResumingConnection):
+            self._speaking = self._connection.is_speaking
 
 
 def _now_ms() -> int:

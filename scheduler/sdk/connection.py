@@ -1,8 +1,9 @@
 """One WebSocket to the scheduler, speaking structs; the clients are built on it."""
 
 import asyncio
+import ssl
 from contextlib import suppress
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import structlog
 from msgspec import DecodeError, Struct, ValidationError
@@ -33,9 +34,21 @@ class Connection(Generic[Message]):
 
     @classmethod
     async def open(
-        cls, url: str, decoder: Decoder[Message], *, timeout_seconds: float = 10.0
+        cls,
+        url: str,
+        decoder: Decoder[Message],
+        *,
+        timeout_seconds: float = 10.0,
+        tls: ssl.SSLContext | None = None,
     ) -> "Connection[Message]":
-        """Open a socket to `url` (ws:// or wss://)."""
+        """Open a socket to `url` (ws:// or wss://).
+
+        `tls` is for wss:// alone: whom to trust, and the client certificate; by default the
+        system's CAs, and none.
+        """
+        if tls is not None and not url.startswith("wss:"):
+            raise ConnectionLost(f"{url!r} is not encrypted; write wss://host:port/path")
+        options: dict[str, Any] = {"ssl": tls} if tls is not None else {}
         try:
             socket = await connect(
                 url,
@@ -44,6 +57,7 @@ class Connection(Generic[Message]):
                 close_timeout=5,
                 max_size=MESSAGE_BYTES_MAX,
                 user_agent_header=None,
+                **options,
             )
         except InvalidURI as error:
             raise ConnectionLost(

@@ -8,6 +8,7 @@ online ──node_control shutdown, stop()──► finishing its jobs ──►
 """
 
 import asyncio
+import ssl
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -78,6 +79,7 @@ class NodeClient:
         name: str | None = None,
         node_id: str | None = None,
         token: str | None = None,
+        tls: ssl.SSLContext | None = None,
         version: str = scheduler.__version__,
         platform: str = sys.platform,
         hardware: Hardware | None = None,
@@ -92,10 +94,14 @@ class NodeClient:
         backoff: Backoff | None = None,
         shutdown_seconds: float = 10.0,
     ) -> None:
-        """`url` is ws://host:5010/ws/node; services without a `capability_state` are ready."""
+        """`url` is ws://host:5010/ws/node; services without a `capability_state` are ready.
+
+        `tls` is for wss:// addresses: whom to trust, and the node's certificate.
+        """
         self.node_id = node_id
         self.status: str | None = None
         self._url = url
+        self._tls = tls
         self._heartbeat_seconds = heartbeat_seconds
         self._usage = usage or MachineUsage()
         self._on_status = on_status
@@ -179,7 +185,7 @@ class NodeClient:
         return error.code == ErrorCode.NODE_ID_CONFLICT and self.status is not None
 
     async def _serve(self) -> None:
-        connection = await Connection.open(self._url, node_order_decoder)
+        connection = await Connection.open(self._url, node_order_decoder, tls=self._tls)
         heartbeats = None
         try:
             await self._introduce(connection)
@@ -201,13 +207,13 @@ class NodeClient:
 
     async def _introduce(self, connection: Connection[NodeOrder]) -> None:
         self._register.node_id = self.node_id
+        self._register.running_jobs = self._runner.held() or None
         self._services_changed = False
         await connection.send(self._register)
         try:
             # Not wait_for: before Python 3.12 it loses a cancellation that comes with the answer.
             async with asyncio.timeout(_REGISTER_TIMEOUT_SECONDS):
                 answer = await connection.receive()
-        self._register.running_jobs = self._runner.held() or None
         except TimeoutError as error:
             raise ConnectionLost("no answer to node_register") from error
         if isinstance(answer, ErrorMessage):

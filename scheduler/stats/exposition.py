@@ -22,6 +22,7 @@ from scheduler.memory.layout import HISTOGRAM_BUCKETS
 from scheduler.stats.metric_readers import Distribution, MetricSources
 from scheduler.stats.metrics import METRICS, Metric
 from scheduler.stats.reading import Int64s
+from scheduler.stats.responses import Recent
 
 BOUNDS_NS = tuple(1 << bits for bits in range(18, 36))
 """0.26 ms to 34 s. Powers of two are bounds of log buckets too, so that counts are exact."""
@@ -96,11 +97,12 @@ class PrometheusText:
         # A registry of its own: the library's default one has metrics of this process alone.
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_MemoryCollector(sources))
+        self._recent: Recent[bytes] = Recent()
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """Return the text and its content type, chosen by the Accept header."""
         encode, content_type = choose_encoder(accept)
-        return encode(self._registry), content_type
+        return self._recent.get(content_type, lambda: encode(self._registry)), content_type
 
 
 class _MemoryCollector(Collector):

@@ -21,7 +21,7 @@ from scheduler.stats.metric_readers import MetricSources
 from scheduler.stats.node_table import NodeTables
 from scheduler.stats.openapi import document
 from scheduler.stats.refusals import refusals_json
-from scheduler.stats.responses import JSON, Prepared, problem
+from scheduler.stats.responses import JSON, Prepared, Recent, problem
 from scheduler.stats.store import SnapshotStore
 from scheduler.stats.waterfall import WaterfallKeeper
 
@@ -107,6 +107,7 @@ class _Routes:
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
         self._snapshot = Prepared(b"")
+        self._recent: Recent[Prepared] = Recent()
         self._prometheus = PrometheusText(sources.metrics)
         self._openapi = Prepared(msgspec.json.encode(document()))
 
@@ -128,8 +129,11 @@ class _Routes:
         return self._snapshot.respond(request)
 
     async def metrics(self, request: web.Request) -> web.Response:
-        data = metrics_json(self._sources.metrics, time.time_ns() // 1_000_000)
-        return Prepared(data).respond(request)
+        sources = self._sources.metrics
+        document = self._recent.get(
+            "metrics", lambda: Prepared(metrics_json(sources, time.time_ns() // 1_000_000))
+        )
+        return document.respond(request)
 
     async def prometheus(self, request: web.Request) -> web.Response:
         text, content_type = self._prometheus.render(request.headers.get("Accept", ""))

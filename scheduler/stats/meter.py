@@ -25,6 +25,11 @@ class RequestMeter:
         self.requests: Counter[tuple[str, int]] = Counter()
         self.durations = np.zeros(HISTOGRAM_BUCKETS, np.int64)
         self.stale_total = 0
+        self.connections = 0
+        """Open now."""
+        self.connections_refused_total = 0
+        self.bad_requests_total = 0
+        self.slow_readers_cut_total = 0
 
     def count(self, request: web.Request, response: web.StreamResponse, started_ns: int) -> None:
         """Count an answer to a request that came at `started_ns`, monotonic."""

@@ -326,6 +326,26 @@ def stale_answers(sources: MetricSources) -> Samples:
     yield Sample((), sources.meter.stale_total)
 
 
+def http_connections(sources: MetricSources) -> Samples:
+    """Return the number of operators' connections."""
+    yield Sample((), sources.meter.connections)
+
+
+def http_connections_refused(sources: MetricSources) -> Samples:
+    """Return how many connections there was no room for."""
+    yield Sample((), sources.meter.connections_refused_total)
+
+
+def http_bad_requests(sources: MetricSources) -> Samples:
+    """Return how often something came that is no HTTP."""
+    yield Sample((), sources.meter.bad_requests_total)
+
+
+def http_slow_readers(sources: MetricSources) -> Samples:
+    """Return how many connections were cut because nobody read at their end."""
+    yield Sample((), sources.meter.slow_readers_cut_total)
+
+
 def subscribers(sources: MetricSources) -> Samples:
     """Return the number of event streams."""
     yield Sample((), sources.stream.subscribers)

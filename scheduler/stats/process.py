@@ -25,6 +25,7 @@ from scheduler.stats.capacity import CapacityReader
 from scheduler.stats.catalog import EmptyCatalogue, FileCatalogue, ServiceCatalogue
 from scheduler.stats.catalog_http import HttpCatalogue
 from scheduler.stats.commands import CommandPipe, NodeCommands
+from scheduler.stats.connections import Door
 from scheduler.stats.decisions import DecisionsReader
 from scheduler.stats.events import EventStream
 from scheduler.stats.health import STALE_REFRESHES, HealthReader, missing
@@ -130,8 +131,12 @@ class StatsProcess:
             shutdown_timeout=_GOODBYE_SECONDS,
         )
         await runner.setup()
-        for fd in self._boot.ops_fds:
-            await web.SockSite(runner, socket.socket(fileno=fd)).start()
+        assert runner.server is not None
+        door = Door(runner.server, self._sources.meter)
+        servers = [
+            await self._loop.create_server(door.new_connection, sock=socket.socket(fileno=fd))
+            for fd in self._boot.ops_fds
+        ]
         freeze_heap()
         self._pulse.mark_ready()
         with contextlib.suppress(ChannelClosed):  # then `_obey` ends this process
@@ -141,6 +146,8 @@ class StatsProcess:
         if fetching is not None:
             fetching.cancel()
             await asyncio.wait({fetching})
+        for server in servers:
+            server.close()
         await runner.cleanup()
         self._pipe.close()
 

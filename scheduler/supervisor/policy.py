@@ -7,6 +7,10 @@
 
 In STOPPING every control socket is closed, on which a child exits; who hasn't by the deadline is
 killed, at once after one more signal. Exit follows when no child is left.
+
+While SERVING the gateways may be replaced one after the other:
+
+    Roll(gateway) ──drained, or deadline──► HangUp ──exited──► Restart ──ready──► the next one
 """
 
 from collections import deque
@@ -30,8 +34,9 @@ class Limits:
     """So many deaths of any children within the window end the program."""
     deaths_window_ns: int = 30 * SECOND_NS
     boot_ns_max: int = 30 * SECOND_NS
-    silence_ns_max: int = 5 * SECOND_NS
-    """A ready child without a heartbeat for longer is stuck; it beats ten times a second."""
+    silence_ns_max: int = 4 * SECOND_NS
+    """A ready child without a heartbeat for longer is stuck; it beats ten times a second. Its
+    successor serves within five."""
     late_ns_max: int = SECOND_NS
     """After a longer gap between looks it is us who stood still: the children get a round more."""
     drain_grace_ns: int = 2 * SECOND_NS
@@ -87,13 +92,27 @@ class Signalled:
 
 
 @dataclass(frozen=True, slots=True)
+class RollRequested:
+    """The operator wants all gateways replaced, one after the other."""
+
+
+@dataclass(frozen=True, slots=True)
 class Looked:
     """The regular look at the heartbeats, in ns, of the children that run."""
 
     heartbeats: Mapping[ChildId, int]
 
 
-Event = Started | BecameReady | BecameDrained | BootRefused | Exited | Signalled | Looked
+Event = (
+    Started
+    | BecameReady
+    | BecameDrained
+    | BootRefused
+    | Exited
+    | Signalled
+    | RollRequested
+    | Looked
+)
 
 
 # --- decisions ------------------------------------------------------------------------------
@@ -125,6 +144,20 @@ class StartDrain:
 
 
 @dataclass(frozen=True, slots=True)
+class Roll:
+    """Tell this gateway to drain: it is to be replaced."""
+
+    child: ChildId
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """Close this child's control socket, on which it exits."""
+
+    child: ChildId
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Close the control sockets. `failed`: the operator must see the reason."""
 
@@ -139,7 +172,7 @@ class Exit:
     code: int
 
 
-Decision = Announce | Restart | Kill | StartDrain | Stop | Exit
+Decision = Announce | Restart | Kill | StartDrain | Roll | HangUp | Stop | Exit
 
 
 class Phase(Enum):
@@ -159,6 +192,8 @@ class _Life:
     ready_ns: int | None = None
     drained: bool = False
     killed: bool = False
+    leaves_by_ns: int | None = None
+    """When it was told to go: it is killed if it hasn't by then."""
 
 
 class Policy:
@@ -175,6 +210,9 @@ class Policy:
         self._looked_ns = 0
         self._deadline_ns = 0
         self._exit_code = 0
+        self._to_roll: deque[ChildId] = deque()
+        self._rolling: ChildId | None = None
+        self._roll_deadline_ns = 0
 
     def feed(self, now_ns: int, event: Event) -> list[Decision]:
         """Take an event; return what is to be done, in this order."""
@@ -186,6 +224,8 @@ class Policy:
                 return self._became_ready(child, now_ns)
             case BecameDrained(child):
                 self._lives[child].drained = True
+                if child == self._rolling:
+                    return self._hang_up_rolling(now_ns)
                 return self._stop_if_drained(now_ns)
             case BootRefused(child, reason):
                 return self._boot_refused(child, reason, now_ns)
@@ -193,12 +233,16 @@ class Policy:
                 return self._exited(child, code, now_ns)
             case Signalled(number):
                 return self._signalled(number, now_ns)
+            case RollRequested():
+                return self._start_rolling(now_ns)
             case Looked(heartbeats):
                 return self._looked(heartbeats, now_ns)
 
     def _became_ready(self, child: ChildId, now_ns: int) -> list[Decision]:
         self._lives[child].ready_ns = now_ns
         ready = sum(life.ready_ns is not None for life in self._lives.values())
+        if child == self._rolling:
+            return self._roll_next(now_ns)
         if self.phase is not Phase.STARTING or ready < self._children_total:
             return []
         self.phase = Phase.SERVING
@@ -210,13 +254,15 @@ class Policy:
         return self._stop(f"{child} can't start: {reason}", BOOT_FAILURE_EXIT, now_ns)
 
     def _exited(self, child: ChildId, code: int, now_ns: int) -> list[Decision]:
-        del self._lives[child]
+        asked = self._lives.pop(child).leaves_by_ns is not None
         if self.phase is Phase.STOPPING:
             return self._exit_if_alone()
         if self.phase is Phase.STARTING and code == BOOT_FAILURE_EXIT:
             return self._boot_refused(child, "its own log says why", now_ns)
         if self.phase is Phase.DRAINING and child.role != "dispatcher":
             return self._stop_if_drained(now_ns)
+        if asked:
+            return [Restart(child)]
         self._deaths.append(now_ns)
         while self._deaths[0] < now_ns - self._limits.deaths_window_ns:
             self._deaths.popleft()
@@ -235,6 +281,8 @@ class Policy:
                 return self._stop("stopped before it served", 0, now_ns)
             case Phase.SERVING:
                 self.phase = Phase.DRAINING
+                self._to_roll.clear()
+                self._rolling = None
                 self._deadline_ns = now_ns + self._drain_ns + self._limits.drain_grace_ns
                 return [StartDrain(), *self._stop_if_drained(now_ns)]
             case Phase.DRAINING:
@@ -252,7 +300,45 @@ class Policy:
             return self._stop("drain deadline passed", 0, now_ns)
         if late:
             return []
-        return self._judge(heartbeats, now_ns)
+        return [*self._follow_roll(now_ns), *self._judge(heartbeats, now_ns)]
+
+    # --- replacing the gateways ----------------------------------------------------------
+
+    def _start_rolling(self, now_ns: int) -> list[Decision]:
+        if self.phase is not Phase.SERVING or self._rolling is not None:
+            return []
+        self._to_roll.extend(child for child in self._lives if child.role == "gateway")
+        return self._roll_next(now_ns)
+
+    def _roll_next(self, now_ns: int) -> list[Decision]:
+        self._rolling = None
+        while self._to_roll:
+            child = self._to_roll.popleft()
+            life = self._lives.get(child)
+            if life is not None and life.ready_ns is not None:
+                self._rolling = child
+                self._roll_deadline_ns = now_ns + self._drain_ns + self._limits.drain_grace_ns
+                return [Roll(child)]
+        return []
+
+    def _hang_up_rolling(self, now_ns: int) -> list[Decision]:
+        assert self._rolling is not None
+        life = self._lives[self._rolling]
+        if life.leaves_by_ns is not None:
+            return []
+        life.leaves_by_ns = now_ns + self._limits.stop_grace_ns
+        return [HangUp(self._rolling)]
+
+    def _follow_roll(self, now_ns: int) -> list[Decision]:
+        life = self._lives.get(self._rolling) if self._rolling is not None else None
+        if life is None or self._rolling is None:
+            return []
+        if life.leaves_by_ns is not None:
+            overdue = now_ns >= life.leaves_by_ns
+            return self._kill(self._rolling, "not gone in time") if overdue else []
+        # One that died meanwhile and is back has been replaced without our help.
+        waits = life.ready_ns is not None and now_ns >= self._roll_deadline_ns
+        return self._hang_up_rolling(now_ns) if waits else []
 
     def _judge(self, heartbeats: Mapping[ChildId, int], now_ns: int) -> list[Decision]:
         stuck = [

@@ -19,6 +19,8 @@ import structlog
 
 from scheduler.config import Config
 from scheduler.errors import ChannelClosed, ChannelCorrupt, ConfigError
+from scheduler.identity.credentials import Credentials
+from scheduler.identity.reading import read_credentials
 from scheduler.ipc.boot import BootSpec, ChildId
 from scheduler.ipc.control import BootFailed, Drain, Drained, Ready, SetLogging
 from scheduler.ipc.runtime import Pulse
@@ -38,6 +40,7 @@ from scheduler.supervisor.children import (
     exit_status,
     link,
 )
+from scheduler.supervisor.keeper import Keeper
 from scheduler.supervisor.policy import (
     SECOND_NS,
     Announce,
@@ -48,17 +51,26 @@ from scheduler.supervisor.policy import (
     Event,
     Exit,
     Exited,
+    HangUp,
     Kill,
     Limits,
     Looked,
+    Phase,
     Policy,
     Restart,
+    Roll,
+    RollRequested,
     Signalled,
     StartDrain,
     Started,
     Stop,
 )
-from scheduler.supervisor.reloading import take_log_settings, waiting_for_restart
+from scheduler.supervisor.reloading import (
+    reread_credentials,
+    spread_credentials,
+    take_log_settings,
+    waiting_for_restart,
+)
 from scheduler.supervisor.runtime_dir import Endpoints, RuntimeDir
 
 LOOK_INTERVAL_NS = SECOND_NS // 4
@@ -83,7 +95,8 @@ def run(
     0: stopped by SIGTERM or SIGINT; 128 + signal: signalled again while draining; 70: children
     kept dying; 78: a child can't start. Raises StartError when this process can't start. Call it
     from the main thread. `on_ready` is called once, when all children serve. `reload` reads the
-    configuration again, for SIGHUP; it may raise ConfigError.
+    configuration again, for SIGHUP; it may raise ConfigError. Raises ConfigError itself for a file
+    that a setting names.
     """
     _log_by(config)
     with ExitStack() as stack:
@@ -104,7 +117,10 @@ class Supervisor:
         reload: Callable[[], Config] | None,
         stack: ExitStack,
     ) -> None:
-        """Make what outlives the children; `stack` releases it. Raises StartError."""
+        """Make what outlives the children; `stack` releases it.
+
+        Raises StartError, and ConfigError for a file that a setting names.
+        """
         # Resolved once: a process pinned to one core would count only that one.
         gateways = config.gateways_total
         self._config = msgspec.structs.replace(config, gateways=gateways)
@@ -126,10 +142,13 @@ class Supervisor:
         self._selector = stack.enter_context(selectors.DefaultSelector())
 
         check_machine()
+        self._credentials = read_credentials(config)
         self._runtime = RuntimeDir(config.runtime_path)
         stack.callback(self._runtime.close)
         self._listen(stack)
         self._make_memory(stack)
+        self._keeper = Keeper(self._selector, config.runtime_path, config.bundles_max)
+        stack.callback(self._keeper.close)
         self._pin()
         _raise_open_files()
         stack.callback(self._kill_all)
@@ -227,6 +246,7 @@ class Supervisor:
             arena_fds=self._arena_fds if gateway else [],
             public_fds=[listener.fileno() for listener in self._public] if gateway else [],
             ops_fds=[listener.fileno() for listener in self._operations] if stats else [],
+            credentials=self._credentials if gateway else Credentials(),
         )
 
     def _link(self, child: Child) -> None:
@@ -262,6 +282,7 @@ class Supervisor:
         if woke_ns >= self._look_ns:
             self._look_ns = woke_ns + LOOK_INTERVAL_NS
             self._feed(Looked({i: int(self._heartbeats[i.row]) for i in self._children}))
+            self._keeper.look(woke_ns)
         self._pulse.turn(woke_ns, time.monotonic_ns())
 
     def _on_signals(self, signals_fd: int) -> None:
@@ -269,6 +290,9 @@ class Supervisor:
             logger.info("signal received", signal=signal.Signals(number).name)
             if number == signal.SIGHUP:
                 self._change_settings()
+                self._change_credentials()
+            elif number == signal.SIGUSR2:
+                self._feed(RollRequested())
             else:
                 self._feed(Signalled(number))
 
@@ -282,14 +306,26 @@ class Supervisor:
             logger.warning("settings not changed", reason=str(error))
             return
         self._config = take_log_settings(self._config, wanted)
-        self._runtime.publish_settings(self._config)
         _log_by(self._config)
+        try:
+            self._runtime.publish_settings(self._config)
+        except OSError as error:  # a full disk is no reason to end
+            logger.warning("settings not published", reason=str(error))
         for child in self._children.values():
             child.send(SetLogging(self._config.observability))
         logger.info("log settings changed", log_level=self._config.observability.log_level)
         keys = waiting_for_restart(self._started_with, wanted)
         if keys:
             logger.warning("changed settings need a restart", keys=keys)
+
+    def _change_credentials(self) -> None:
+        """Read tokens, keys and certificates again, from where the settings at start said."""
+        changed = reread_credentials(self._started_with, self._credentials)
+        if changed is None:
+            return
+        self._credentials = changed
+        gateways = [child for child in self._children.values() if child.id.role == "gateway"]
+        spread_credentials(changed, gateways)
 
     def _on_control(self, child: Child) -> None:
         if not child.connected:  # hung up since select returned
@@ -328,7 +364,11 @@ class Supervisor:
             child_pid=child.process.pid,
             status=exit_status(code),
         )
+        unasked = self._policy.phase is Phase.SERVING and code != 0
         self._feed(Exited(child.id, code))
+        if unasked:  # only now: whoever takes its place comes first
+            why = f"{child.id} (pid {child.process.pid}) ended: {exit_status(code)}"
+            self._keeper.keep(child.id, why, time.monotonic_ns())
 
     def _hang_up(self, child: Child) -> None:
         if child.connected:
@@ -352,6 +392,11 @@ class Supervisor:
                 self._children[child_id].process.kill()
             case StartDrain():
                 self._start_drain()
+            case Roll(child_id):
+                logger.info("replacing", child=str(child_id), seconds=self._config.drain_seconds)
+                self._children[child_id].send(Drain(self._config.drain_seconds, replaced=True))
+            case HangUp(child_id):
+                self._hang_up(self._children[child_id])
             case Stop(reason, failed):
                 log = logger.error if failed else logger.info
                 log("stopping", reason=reason)
@@ -394,9 +439,9 @@ def _log_by(config: Config) -> None:
 
 @contextmanager
 def _queued_signals() -> Iterator[int]:
-    """Turn SIGTERM, SIGINT and SIGHUP into bytes on a descriptor for the loop."""
+    """Turn the signals that we obey into bytes on a descriptor for the loop."""
     read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    queued = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    queued = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
     before = {number: signal.signal(number, lambda *_: None) for number in queued}
     wakeup_before = signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
     try:

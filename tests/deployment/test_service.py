@@ -60,6 +60,7 @@ def test_the_runtime_folder_is_the_one_systemd_makes(monkeypatch: pytest.MonkeyP
     assert load(None, ours).runtime_path == Path("/run") / one("RuntimeDirectory")
     assert one("RuntimeDirectoryMode") == "0700"
     assert Config().runtime_path != load(None, ours).runtime_path
+    assert one("RuntimeDirectoryPreserve") == "yes", "bundles of crashes must outlive a restart"
 
 
 def test_the_memory_it_looks_up_stays_visible() -> None:

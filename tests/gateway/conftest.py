@@ -6,6 +6,7 @@ from contextlib import ExitStack
 import pytest
 
 from scheduler.config import Config
+from scheduler.identity.credentials import Credentials
 from tests.gateway.world import World
 
 MakeWorld = Callable[..., World]
@@ -16,8 +17,12 @@ def make_world() -> Iterator[MakeWorld]:
     """Return a maker of worlds, which are closed after the test."""
     with ExitStack() as stack:
 
-        def make(config: Config | None = None, gateways: int = 1) -> World:
-            world = World(config, gateways)
+        def make(
+            config: Config | None = None,
+            gateways: int = 1,
+            credentials: Credentials = Credentials(),  # noqa: B008 - frozen
+        ) -> World:
+            world = World(config, gateways, credentials)
             stack.callback(world.close)
             return world
 

@@ -1,6 +1,8 @@
 """A listener on loopback, peers that record, and raw sockets for what no client would send."""
 
 import asyncio
+import socket
+import ssl
 import struct
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
@@ -81,7 +83,8 @@ class Site:
 
     @property
     def url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/ws"
+        scheme = "ws" if self.listener.tls is None else "wss"
+        return f"{scheme}://127.0.0.1:{self.port}/ws"
 
     async def peer(self) -> RecordingPeer:
         """Return the first peer, once it is there."""
@@ -106,6 +109,8 @@ class Site:
 async def serve(
     *,
     origins: frozenset[str] = frozenset(),
+    tls: ssl.SSLContext | None = None,
+    reads_tokens: bool = False,
     responders: Mapping[str, Responder] | None = None,
     **limits: Any,
 ) -> AsyncIterator[Site]:
@@ -121,17 +126,22 @@ async def serve(
     loop = asyncio.get_running_loop()
     listener = Listener(
         loop,
-        ConnectionSettings(LimitSettings(**{"close_timeout_seconds": 0.2, **limits}), origins),
+        ConnectionSettings(
+            LimitSettings(**{"close_timeout_seconds": 0.2, **limits}), origins, reads_tokens
+        ),
         routes=[Route("/ws", make_peer)],
         responders=responders or {"/health": lambda: HttpResponse(200, "text/plain", b"OK")},
         counters=counters,
         count_refusal=refusals.append,
     )
+    listener.tls = tls
     site = Site(listener, counters)
     site.peers = peers
     site.refusals = refusals
-    server = await loop.create_server(listener.new_connection, "127.0.0.1", 0)
-    site.port = server.sockets[0].getsockname()[1]
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setblocking(False)
+    site.port = listening.getsockname()[1]
+    server = await listener.serve(listening)
     try:
         yield site
     finally:
@@ -139,7 +149,8 @@ async def serve(
             await raw.close()
         server.close()
         await listener.wait_closed(2)
-        await server.wait_closed()
+        if isinstance(server, asyncio.Server):
+            await server.wait_closed()
     assert counters["connections"] == 0
     assert [peer.closed for peer in peers] == [1] * len(peers)
 

@@ -339,6 +339,21 @@ def test_an_identified_peer_may_have_a_rate_of_its_own_and_is_told_that_one(run:
     run(scenario)
 
 
+def test_an_identified_peer_may_have_a_bound_of_unread_bytes_of_its_own(run: RunLoop) -> None:
+    async def scenario() -> None:
+        async with serve(write_buffer_bytes_max=1 << 20) as site:
+            with await _deaf_websocket(site):
+                peer = await site.peer()
+                peer.connection.mark_identified(None, 20 << 20)
+                sent = 0
+                while peer.connection.is_open and sent < 200:
+                    peer.connection.send(b"x" * 200_000)
+                    sent += 1
+                assert 100 <= sent < 120
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("request_frame", [frame(TEXT, b"?"), frame(PING, b"x" * 125)])
 def test_requests_whose_replies_are_not_read_stop_being_read(
     run: RunLoop, request_frame: bytes

@@ -41,6 +41,43 @@ def test_a_websocket_is_accepted_with_the_key_of_the_rfc() -> None:
     assert (outcome.path, outcome.rest) == ("/ws", b"")
 
 
+TOKENS = Entrance({"/ws"}, {}, frozenset(), reads_tokens=True)
+
+BEARERS = {
+    "none": ([], None),
+    "one": (["Bearer a.b-c_d"], "a.b-c_d"),
+    "in any case, with any space": (["bEARER   x \t"], "x"),
+    "of another scheme": (["Basic dXNlcjpwYXNz"], None),
+    "beside another scheme": (["Basic dXNlcjpwYXNz", "Bearer x"], "x"),
+    "without a token": (["Bearer"], ""),
+    "two": (["Bearer x", "Bearer x"], ""),
+}
+
+
+def with_authorization(*values: str) -> bytes:
+    lines = "".join(f"Authorization: {value}\r\n" for value in values).encode("latin-1")
+    return handshake().replace(b"\r\n\r\n", b"\r\n" + lines + b"\r\n")
+
+
+def bearer(request: bytes, entrance: Entrance = TOKENS) -> str | None:
+    outcome = receive(request, entrance=entrance)
+    assert isinstance(outcome, Accepted)
+    return outcome.bearer
+
+
+@pytest.mark.parametrize(("values", "expected"), BEARERS.values(), ids=BEARERS)
+def test_the_token_of_the_authorization_header(values: list[str], expected: str | None) -> None:
+    request = with_authorization(*values)
+    assert bearer(request) == expected
+    assert bearer(request, ENTRANCE) is None, "nobody asked for it"
+
+
+def test_a_token_of_other_bytes_is_none_of_ours() -> None:
+    shown = bearer(with_authorization("Bearer \xff\xfe"))
+    assert shown is not None
+    assert not shown.isascii()
+
+
 @given(st.integers(0, 300), st.binary(max_size=40))
 def test_a_request_may_come_in_any_two_pieces(cut: int, rest: bytes) -> None:
     data = handshake() + rest
@@ -89,7 +126,9 @@ REFUSED = {
     "header without colon": (b"GET /ws HTTP/1.1\r\nnonsense\r\n\r\n", 400),
     "no key": (handshake(Sec_WebSocket_Key=""), 400),
     "short key": (handshake(Sec_WebSocket_Key="c2hvcnQ="), 400),
-    "old version": (handshake(Sec_WebSocket_Version="8"), 400),
+    "old version": (handshake(Sec_WebSocket_Version="8"), 426),
+    "no Host": (handshake(Host=""), 400),
+    "two Hosts": (handshake(Host="localhost\r\nHost: elsewhere"), 400),
     "long line": (handshake(X="x" * 9_000), 431),
     "long path": (handshake("/" + "x" * 9_000), 431),
     "many headers": (handshake(**{f"X{n}": "x" for n in range(200)}), 431),

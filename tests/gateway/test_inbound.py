@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.exceptions import PayloadTooBig
 
-from scheduler.gateway.inbound import FRAGMENTS_MAX, Inbound, Message, OverRate, Pong, Violation
+from scheduler.gateway.inbound import (
+    BYTES_PER_COST,
+    CONTROL_BYTES_MAX,
+    FRAGMENTS_MAX,
+    Inbound,
+    Message,
+    OverRate,
+    Pong,
+    Violation,
+)
 from tests.gateway.sockets import BINARY, PING, PONG, TEXT, frame
 
 CONT = 0
@@ -80,6 +89,26 @@ def test_a_message_may_have_the_greatest_number_of_fragments() -> None:
     assert events == [Message(True, b"a" + b"b" * (FRAGMENTS_MAX - 2) + b"c")]
 
 
+@pytest.mark.parametrize("pieces", [1, 4])
+def test_a_long_message_counts_by_its_length(pieces: int) -> None:
+    inbound = make_inbound(per_second=10)
+    length = 4 * BYTES_PER_COST
+    pieces_bytes = [b"x" * (length // pieces)] * pieces
+    data = b"".join(
+        frame(CONT if index else TEXT, piece, fin=index == pieces - 1)
+        for index, piece in enumerate(pieces_bytes)
+    )
+    events = [event for _ in range(5) for event in inbound.receive(data, 0.0)]
+    assert [isinstance(event, Message) for event in events] == [True] * 4 + [False]
+
+
+def test_the_longest_message_counts_as_a_seconds_worth() -> None:
+    inbound = make_inbound(per_second=1)
+    data = frame(TEXT, b"x" * (1 << 20))
+    events = [event for _ in range(3) for event in inbound.receive(data, 0.0)]
+    assert [isinstance(event, Message) for event in events] == [True, True, False]
+
+
 def test_one_fragment_more_is_a_violation() -> None:
     inbound = make_inbound()
     data = frame(TEXT, fin=False) + frame(CONT, fin=False) * FRAGMENTS_MAX
@@ -88,11 +117,27 @@ def test_one_fragment_more_is_a_violation() -> None:
     assert violation.value.code == 1008
 
 
-def test_large_messages_end_with_the_protocols_own_complaint() -> None:
+@pytest.mark.parametrize("over", [1, CONTROL_BYTES_MAX, CONTROL_BYTES_MAX + 1, 10_000])
+@pytest.mark.parametrize("first", [0, 40, 100])
+def test_a_message_too_large_ends_with_the_protocols_own_complaint(over: int, first: int) -> None:
     inbound = make_inbound(message_bytes_max=100)
-    data = frame(TEXT, b"x" * 100) + frame(TEXT, b"x" * 101)
-    assert list(inbound.receive(data, 0.0)) == [Message(True, b"x" * 100)]
+    assert list(inbound.receive(frame(TEXT, b"x" * 100), 0.0)) == [Message(True, b"x" * 100)]
+    data = frame(TEXT, b"x" * first, fin=False) + frame(CONT, b"x" * (100 - first + over))
+    assert list(inbound.receive(data + frame(TEXT, b"after"), 0.0)) == []
     assert isinstance(inbound.protocol.parser_exc, PayloadTooBig)
+
+
+def test_a_frame_too_large_is_refused_by_its_head() -> None:
+    inbound = make_inbound(message_bytes_max=200)
+    list(inbound.receive(frame(TEXT, b"x" * 201)[:8], 0.0))
+    assert isinstance(inbound.protocol.parser_exc, PayloadTooBig)
+
+
+def test_a_ping_needs_no_room_in_the_message_around_it() -> None:
+    inbound = make_inbound(message_bytes_max=100)
+    ping = frame(PING, b"p" * CONTROL_BYTES_MAX)
+    data = frame(TEXT, b"x" * 100, fin=False) + ping + frame(CONT)
+    assert list(inbound.receive(data, 0.0)) == [Message(True, b"x" * 100)]
 
 
 def test_a_quiet_connection_keeps_nothing_of_its_last_message() -> None:

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from scheduler.errors import PeerError
 from scheduler.gateway.gateway import Gateway
 from scheduler.gateway.jobs import Job, JobDesk
+from scheduler.gateway.shares import Share
 from scheduler.gateway.splice import ResultTail
 from scheduler.protocol.codes import ErrorCode
 from scheduler.protocol.ids import NO_NODE, gateway_of
@@ -17,6 +18,7 @@ from scheduler.protocol.records import Announce, ArenaRef, Deliver, Dispatched, 
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.world import ARENA_BYTES, World
 
+SHARE = Share(77, 2, 1)
 TAIL = ResultTail(True, True, b',"x":1}')
 
 
@@ -46,7 +48,7 @@ def desk_of(gateway: Gateway) -> JobDesk:
 
 def accept(world: World, owner: Owner, head: bytes = b"{") -> Job:
     desk = desk_of(world.gateways[0])
-    job = desk.draft(owner, 0, "trace", 7, paired=NO_NODE, avoid=NO_NODE)
+    job = desk.draft(owner, 0, "trace", 7, paired=NO_NODE, avoid=NO_NODE, share=SHARE)
     desk.accept(job, head)
     return job
 
@@ -66,7 +68,7 @@ def balance(world: World) -> tuple[int, int]:
 def test_keys_belong_to_the_gateway_and_never_repeat(make_world: MakeWorld) -> None:
     world = make_world(gateways=2)
     desk = desk_of(world.gateways[1])
-    keys = [desk.draft(Owner(), 0, "", 7, paired=-1, avoid=-1).key for _ in range(3)]
+    keys = [desk.draft(Owner(), 0, "", 7, paired=-1, avoid=-1, share=SHARE).key for _ in range(3)]
     assert len(set(keys)) == 3
     assert {gateway_of(key) for key in keys} == {1}
 
@@ -132,8 +134,8 @@ def test_unfinished_jobs_can_be_announced(world: World) -> None:
     first, second = accept(world, Owner()), accept(world, Owner())
     tell(world, Dispatched(second.key, 1, 5))
     assert list(desk_of(world.gateways[0]).announcements()) == [
-        Announce(first.key, 7, NO_NODE, NO_NODE, None, 0, NO_NODE),
-        Announce(second.key, 7, NO_NODE, NO_NODE, None, 1, 5),
+        Announce(first.key, 7, NO_NODE, NO_NODE, None, 0, NO_NODE, *SHARE),
+        Announce(second.key, 7, NO_NODE, NO_NODE, None, 1, 5, *SHARE),
     ]
 
 
@@ -218,3 +220,21 @@ def test_a_job_lives_longer_than_all_its_attempts_may_take(world: World) -> None
         timeouts.pending_timeout_seconds + world.config.scheduler.job_timeout_seconds
     )
     assert desk_of(world.gateways[0])._lifetime_ns > longest * 1e9
+
+
+def test_short_of_memory_nothing_new_is_taken_and_what_runs_is_finished(world: World) -> None:
+    node, session = world.node(), world.session()
+    session.speak(0)
+    world.contexts[0].is_short_of_memory = True
+    session.speak(1)
+    [refusal] = [m for m in session.heard() if m["type"] == "error"]
+    assert (refusal["code"], refusal["details"]["utterance_index"]) == ("SERVER_BUSY", 1)
+    [job] = node.jobs()
+    node.answer(job)
+    assert session.heard_types().count("translation_result") == 1
+    other = world.session()
+    [refusal] = other.wire.take()
+    assert refusal["code"] == "SERVER_BUSY"
+    world.contexts[0].is_short_of_memory = False
+    session.speak(2)
+    assert len(node.jobs()) == 1

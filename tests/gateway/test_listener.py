@@ -1,6 +1,7 @@
 """What a gateway does with all of its connections at once."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
@@ -43,3 +44,20 @@ def test_settings_come_from_the_configuration() -> None:
     settings = ConnectionSettings.of(loaded)
     assert settings.limits is loaded.limits
     assert settings.allowed_origins == {"https://a.example"}
+    assert not settings.reads_tokens
+
+
+@pytest.mark.parametrize(
+    ("identity", "reads_tokens"),
+    [
+        ({"session_tokens_path": "s"}, True),
+        ({"node_tokens_path": "n"}, True),
+        ({"jwt_keys_path": "k", "jwt_issuer": "i", "jwt_audience": "a"}, True),
+        ({"nodes_need_certificate": True}, False),
+    ],
+)
+def test_tokens_are_read_where_they_are_checked(
+    identity: dict[str, Any], reads_tokens: bool
+) -> None:
+    settings = config.IdentitySettings(**identity)
+    assert ConnectionSettings.of(config.Config(identity=settings)).reads_tokens is reads_tokens

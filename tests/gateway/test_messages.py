@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.errors import PeerError
-from scheduler.gateway.messages import decode, error_message, error_of
+from scheduler.gateway.messages import busy, decode, error_message, error_of, jittered
 from scheduler.protocol.codes import ErrorCode
 from scheduler.protocol.session import ClientHeartbeat, session_decoder
 
@@ -53,3 +53,16 @@ def test_errors_carry_code_message_and_details() -> None:
     }
     error = PeerError(ErrorCode.SERVER_BUSY, "later", {"retry_after_ms": 5})
     assert msgspec.json.decode(error_of(error))["details"] == {"retry_after_ms": 5}
+
+
+def test_those_told_to_come_back_are_spread_over_time() -> None:
+    told = {jittered(1_000) for _ in range(200)}
+    assert len(told) > 20
+    assert min(told) >= 1_000
+    assert max(told) <= 1_500
+
+
+def test_a_refusal_for_want_of_room_says_the_same_in_words_and_details() -> None:
+    error = busy("no room")
+    assert error.details is not None
+    assert error.message == f"no room; try again in {error.details['retry_after_ms']} ms"

@@ -484,3 +484,16 @@ def test_a_job_that_was_never_the_nodes_is_cancelled(world: World, job_id: str) 
     assert told[0]["type"] == "node_register_ack"
     assert [(m["type"], m.get("job_id")) for m in told[1:]] == [("job_cancel", job_id)]
     assert held(world, node) == 0
+
+
+def test_a_node_of_a_gateway_that_leaves_gets_no_more_jobs(world: World) -> None:
+    node, session = world.node(), world.session()
+    assert node.node_id
+    node.wire.take()
+    world.gateways[0].retire_nodes()
+    world.settle()
+    assert statuses(node) == ["degraded"]
+    node.heartbeat()
+    assert statuses(node) == []
+    session.speak()
+    assert node.jobs() == []

@@ -69,7 +69,7 @@ def test_a_linked_dispatcher_is_told_everything_first(site: Site) -> None:
         second = link(site, child)
         announced = until(second.receive)
         assert announced == [
-            Announce(submit.job, submit.requirement, -1, -1, None, 0, -1),
+            Announce(submit.job, submit.requirement, -1, -1, None, 0, -1, submit.flow),
             AnnounceDone(),
         ]
 

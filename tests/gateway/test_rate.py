@@ -74,6 +74,15 @@ def test_ten_seconds_worth_at_once_are_a_flood() -> None:
     assert taken == 20 + FLOOD_SECONDS * 10 + 1
 
 
+def test_dear_messages_are_a_flood_sooner() -> None:
+    rate = MessageRate(10, 0.0)
+    taken = 0
+    while not rate.is_flood:
+        rate.take(0.0, 8)
+        taken += 1
+    assert taken == 2 + FLOOD_SECONDS * 10 // 8 + 1
+
+
 def test_a_second_within_the_rate_is_forgiven() -> None:
     rate = MessageRate(1, 0.0)
     for start in range(0, 300, 3):

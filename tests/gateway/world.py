@@ -21,6 +21,7 @@ from scheduler.gateway.gateway import Gateway
 from scheduler.gateway.node import NodePeer
 from scheduler.gateway.payloads import Payloads
 from scheduler.gateway.session import SessionPeer
+from scheduler.identity.credentials import Credentials
 from scheduler.memory.arena import Arena, ArenaReader, create_arena
 from scheduler.memory.layout import Dimensions
 from scheduler.memory.rings import ReleaseRings
@@ -45,9 +46,15 @@ class Wire:
         self.closed: tuple[int, str] | None = None
         self.identified = False
         self.peer_address = "192.0.2.7"
+        self.bearer: str | None = None
+        self.certificate: dict[str, Any] = {}
         self.is_reading_paused = False
         self.read_ns = 1
         self.rate: int | None = None
+        self.is_open = True
+        self.is_ended = False
+        self.peer: Any = None
+        self.unwritten_bytes_max: int | None = None
 
     def send(self, message: bytes) -> None:
         self.raw.append(message)
@@ -57,10 +64,19 @@ class Wire:
 
     def close(self, code: int, reason: str) -> None:
         self.closed = self.closed or (code, reason)
+        self.is_ended = True
 
-    def mark_identified(self, messages_per_second_max: int | None = None) -> None:
+    def pass_to(self, peer: Any) -> None:
+        self.peer = peer
+
+    def mark_identified(
+        self,
+        messages_per_second_max: int | None = None,
+        unwritten_bytes_max: int | None = None,
+    ) -> None:
         self.identified = True
         self.rate = messages_per_second_max
+        self.unwritten_bytes_max = unwritten_bytes_max
 
     def take(self) -> list[dict[str, Any]]:
         """Return what came since the last call."""
@@ -88,8 +104,14 @@ class PipelessLink:
 class World:
     """All of it. `close` frees the memory."""
 
-    def __init__(self, config: Config | None = None, gateways: int = 1) -> None:
+    def __init__(
+        self,
+        config: Config | None = None,
+        gateways: int = 1,
+        credentials: Credentials = Credentials(),  # noqa: B008 - frozen
+    ) -> None:
         self.config = config or Config()
+        self.credentials = credentials
         dimensions = Dimensions(
             gateways=gateways,
             nodes=64,
@@ -126,6 +148,7 @@ class World:
             loop=self.loop,
             views=views,
             counters=views.counters("gateway_counters", index),
+            credentials=self.credentials,
         )
 
     def _payloads(self, index: int) -> Payloads:

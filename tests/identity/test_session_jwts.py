@@ -168,6 +168,7 @@ def test_a_token_without_an_algorithm_is_refused() -> None:
         RSA.public_key().public_bytes(PEM, SPKI),
         b"",
     ],
+    ids=["pem", "stripped pem", "raw", "another's pem", "empty"],
 )
 @pytest.mark.parametrize("kid", ["ed", "rs", "es"])
 def test_a_public_key_is_no_secret(secret: bytes, kid: str) -> None:

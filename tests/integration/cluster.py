@@ -146,8 +146,8 @@ class Cluster:
             time.sleep(_POLL_SECONDS)
 
     def _left(self) -> dict[str, object]:
-        gauges = ("connections", "sessions", "nodes", "jobs_live", "arena_used_bytes")
-        found: dict[str, object] = {name: self.total(name) for name in gauges}
+        gauges = ("connections", "sessions", "sessions_suspended", "nodes", "jobs_live")
+        found: dict[str, object] = {n: self.total(n) for n in (*gauges, "arena_used_bytes")}
         found |= {name: self.dispatcher(name) for name in ("in_flight", "queued")}
         nodes = self.nodes().values()
         found["connected"] = [n for n in nodes if n.status in _CONNECTED]

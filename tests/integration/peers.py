@@ -98,6 +98,10 @@ class Peer:
         """Stop reading from the socket, as a peer that hangs."""
         self._socket.transport.pause_reading()
 
+    def resume(self) -> None:
+        """Read on."""
+        self._socket.transport.resume_reading()
+
     async def close(self) -> None:
         await self._socket.close()
         await self._reader
@@ -372,9 +376,11 @@ async def echo(node: FakeNode, job: Message) -> None:
 
 
 @asynccontextmanager
-async def raw_node(url: str, behaviour: Behaviour = answer) -> AsyncGenerator[FakeNode]:
+async def raw_node(
+    url: str, behaviour: Behaviour = answer, **options: Any
+) -> AsyncGenerator[FakeNode]:
     """A socket at /ws/node that has said nothing yet."""
-    socket = await connect(url, proxy=None, max_size=MESSAGE_BYTES_MAX)
+    socket = await connect(url, proxy=None, max_size=MESSAGE_BYTES_MAX, **options)
     node = FakeNode(socket, behaviour)
     try:
         yield node

@@ -3,7 +3,10 @@
 import asyncio
 import os
 import signal
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+
+import psutil
 
 from scheduler.memory.layout import FIRST_GATEWAY_ROW, STATS_ROW
 from scheduler.protocol.status import Status
@@ -11,6 +14,7 @@ from tests.integration.cluster import Cluster
 from tests.integration.peers import a_node, a_session, answer_after, hold, until
 from tests.integration.placed import node_at, session_at
 from tests.integration.talk import kill_and_wait, talking
+from tests.top.test_run import once
 
 SETTINGS = {
     "scheduler.job_timeout_seconds": 10,
@@ -93,9 +97,36 @@ async def test_a_killed_stats_process_is_noticed_by_nobody_else(cluster: Cluster
     async with a_node(cluster.node_url) as node, a_session(cluster.session_url) as session:
         async with talking([session]) as [talker]:
             await talker.go_on(5)
-            await kill_and_wait(cluster, STATS_ROW)
+            with standing_still(cluster.scheduler.process.pid):  # so that there is no other
+                stats = psutil.Process(cluster.pid(STATS_ROW))
+                stats.kill()
+                await until(lambda: stats.status() == psutil.STATUS_ZOMBIE, "it is dead")
+                await talker.go_on(20)
+                # `top` shows the jobs go on, as it asks nobody.
+                while not await has_jobs_without_stats(cluster):
+                    await asyncio.sleep(0.02)
+            await until(lambda: cluster.pid(STATS_ROW) not in {0, stats.pid}, "another is started")
+            await until(cluster.is_ready, "/ready answers 200 again")
             await talker.go_on(5)
             await talker.finish()
             talker.check_one_result_each()
         assert not node.is_closed
         assert not session.is_closed
+
+
+async def has_jobs_without_stats(cluster: Cluster) -> bool:
+    """Whether `top` shows jobs that ended just now, and a stats process without a heartbeat."""
+    frame = (await asyncio.to_thread(once, cluster.scheduler))["frame"]
+    fresh = {process["role"] for process in frame["processes"] if process["fresh"]}
+    others_live = {"dispatcher", "gateway"} <= fresh
+    return frame["rates"]["jobs_completed_per_s"] > 0 and others_live and "stats" not in fresh
+
+
+@contextmanager
+def standing_still(pid: int) -> Iterator[None]:
+    """Stop a process for the block."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)

@@ -16,7 +16,7 @@ from scheduler.protocol.status import Status
 from tests.harness import RunScheduler
 from tests.integration.cluster import Cluster
 from tests.integration.peers import CORE_SERVICES, a_node, a_session, failing, until
-from tests.stats.hub import Hub, answer, cut_mid_body, endless, listing, silent
+from tests.stats.hub import Hub, answer, cut_mid_body, endless, listing, silent, trickle
 
 ADMIN_TOKEN = "open sesame"  # noqa: S105
 SETTINGS = {
@@ -229,7 +229,7 @@ async def test_a_broken_hub_changes_nothing_for_jobs(run_scheduler: RunScheduler
             a_session(cluster.session_url) as session,
         ):
             await catalogue_is(good=True)
-            bad = (silent, cut_mid_body, endless, answer(b"<html>"), answer(b"{}"))
+            bad = (silent, trickle, cut_mid_body, endless, answer(b"<html>"), answer(b"{}"))
             for index, write in enumerate(bad):
                 hub.write = write
                 await catalogue_is(good=False)

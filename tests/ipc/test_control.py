@@ -17,6 +17,7 @@ from scheduler.ipc.control import (
     Link,
     Message,
     Ready,
+    SetCredentials,
     SetLogging,
     make_control,
 )
@@ -40,6 +41,7 @@ def test_messages_arrive_whole_and_in_order(pair: tuple[Control, Control]) -> No
         Drain(2.5),
         Link("gateway", 3, 1),
         SetLogging(ObservabilitySettings(levels={"scheduler.gateway": "debug"})),
+        SetCredentials(),
     ]
     for message in sent:
         ours.send(message)

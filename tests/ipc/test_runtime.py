@@ -1,5 +1,6 @@
 import gc
 import json
+import mmap
 import os
 import select
 import signal
@@ -14,7 +15,7 @@ from scheduler.config import Config, ObservabilitySettings
 from scheduler.errors import ChannelClosed
 from scheduler.ipc.boot import BOOT_FAILURE_EXIT, BootSpec, write_boot
 from scheduler.ipc.control import REASON_CHARS_MAX, BootFailed, make_control
-from scheduler.ipc.runtime import BEAT_INTERVAL_MS, Pulse, freeze_heap
+from scheduler.ipc.runtime import BEAT_INTERVAL_MS, Pulse, freeze_heap, resident_bytes
 from scheduler.memory.layout import STATS_ROW, Dimensions
 from scheduler.memory.segment import Segment
 
@@ -216,3 +217,12 @@ def test_life_signs_tell_of_warnings_that_were_left_out() -> None:
     events = [json.loads(line) for line in result.stderr.splitlines()]
     assert [event["event"] for event in events[-2:]] == ["repeated warnings left out", "after"]
     assert (events[-2]["repeated"], events[-2]["count"]) == ("slow", 3)
+
+
+def test_physical_memory_is_what_the_kernel_says() -> None:
+    before = resident_bytes()
+    with mmap.mmap(-1, 128 << 20) as block:
+        for page in range(0, len(block), mmap.PAGESIZE):
+            block[page] = 1
+        # Half of it: what else this process has may shrink meanwhile.
+        assert resident_bytes() >= before + (64 << 20)

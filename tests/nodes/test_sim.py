@@ -43,6 +43,11 @@ def new_settings(**changes: Any) -> SimSettings:
     )
 
 
+def test_each_node_shows_the_token() -> None:
+    token = "a token"  # noqa: S105
+    assert SimNode(new_settings(token=token), 0).client._register.token == token
+
+
 async def outcomes(node: SimNode, jobs: int) -> list[str]:
     async def one(index: int) -> str:
         try:

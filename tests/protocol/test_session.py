@@ -37,6 +37,8 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "mode": st.sampled_from(["one_way", "two_way_auto"]),
     "partial_update_interval_ms": indexes,
     "pipeline": objects(PIPELINE),
+    "replies_received": indexes,
+    "resumable": flags,
     "sample_rate": st.integers(1, 768_000),
     "seq": indexes,
     "timestamp": st.integers(-(2**63), 2**63 - 1),
@@ -51,8 +53,9 @@ CLIENT_MESSAGES = {
         "client_version platform src_lang tgt_lang",
         "dialect features pairing_code tenant_id mode lang_a lang_b auto_langs "
         "enable_streaming_asr partial_update_interval_ms trace_id pipeline audio_format "
-        "sample_rate token",
+        "sample_rate token resumable",
     ),
+    "session_resume": ("session_id resume_token replies_received", ""),
     "utterance": (
         "session_id utterance_index manual_cut src_lang tgt_lang audio audio_format sample_rate",
         "dialect features mode lang_a lang_b auto_langs enable_streaming_asr "
@@ -148,6 +151,8 @@ def test_other_documents_are_refused(text: str) -> None:
         ("session_init", {"src_lang": "x" * 257}),
         ("session_init", {"pipeline": {"use_asr": 1}}),
         ("session_init", {"pipeline": []}),
+        ("session_resume", {"replies_received": -1}),
+        ("session_resume", {"resume_token": "x" * 257}),
         ("audio_chunk", {"seq": -1}),
         ("audio_chunk", {"is_final": "true"}),
         ("audio_chunk", {"payload": 5}),
@@ -207,7 +212,8 @@ SERVER_MESSAGES: list[tuple[type[msgspec.Struct], str, str, str]] = [
         session.SessionInitAck,
         "session_init_ack",
         "session_id assigned_node_id message trace_id",
-        "",
+        "resume_token resume_seconds resumed received_seq received_bytes cut_seq "
+        "next_utterance_index",
     ),
     (
         session.AsrPartial,

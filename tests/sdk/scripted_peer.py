@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import ssl
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import wraps
@@ -163,11 +164,11 @@ class Peer:
 
 
 @asynccontextmanager
-async def listening_peer(port: int = 0) -> AsyncGenerator[Peer]:
+async def listening_peer(port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncGenerator[Peer]:
     peer = Peer()
-    async with serve(peer._handle, "127.0.0.1", port) as server:
+    async with serve(peer._handle, "127.0.0.1", port, ssl=tls) as server:
         port = server.sockets[0].getsockname()[1]
-        peer.url = f"ws://127.0.0.1:{port}/ws"
+        peer.url = f"{'ws' if tls is None else 'wss'}://127.0.0.1:{port}/ws"
         yield peer
 
 

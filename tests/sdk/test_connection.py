@@ -1,12 +1,16 @@
 import asyncio
 import socket
+import ssl
 
 import pytest
 
-from scheduler.protocol.session import ServerHeartbeat, SessionClose
+from scheduler.identity.credentials import TlsFiles
+from scheduler.identity.tls import server_context
+from scheduler.protocol.session import ServerHeartbeat, SessionClose, SessionCloseAck
 from scheduler.sdk.connection import Connection, cancel_and_wait
 from scheduler.sdk.errors import ConnectionLost
 from scheduler.sdk.messages import session_event_decoder
+from tests.identity.certificates import Authority
 from tests.sdk.scripted_peer import listening_peer, run_async
 
 
@@ -44,6 +48,27 @@ async def test_a_closed_connection_says_so_at_every_use() -> None:
         with pytest.raises(ConnectionLost):
             await connection.send(SessionClose("s", ""))
         await connection.close()
+
+
+@run_async
+async def test_tls_trusts_whom_it_is_told_to() -> None:
+    ca = Authority()
+    server = server_context(TlsFiles(*ca.issue("server")))
+    trusting = ssl.create_default_context(cadata=ca.pem.decode())
+    async with listening_peer(tls=server) as peer:
+        connection = await Connection.open(peer.url, session_event_decoder, tls=trusting)
+        await (await peer.accept()).send(type="session_close_ack", session_id="s")
+        assert await connection.receive() == SessionCloseAck("s")
+        await connection.close()
+        with pytest.raises(ConnectionLost, match="certificate verify failed"):
+            await Connection.open(peer.url, session_event_decoder)
+
+
+@run_async
+async def test_tls_is_not_left_out_where_it_is_asked_for() -> None:
+    async with listening_peer() as peer:
+        with pytest.raises(ConnectionLost, match="is not encrypted; write wss://"):
+            await Connection.open(peer.url, session_event_decoder, tls=ssl.create_default_context())
 
 
 @run_async

@@ -4,7 +4,7 @@ import json
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from scheduler.stats.responses import Prepared, problem
+from scheduler.stats.responses import RECENT_SECONDS, Prepared, Recent, problem
 
 LONG = b"[" + b"1," * 2_000 + b"1]"
 
@@ -52,3 +52,13 @@ def test_text_says_its_charset() -> None:
     response = Prepared(b"hi", "text/html").respond(make_mocked_request("GET", "/"), {"X-A": "b"})
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
     assert response.headers["X-A"] == "b"
+
+
+def test_what_was_made_a_moment_ago_is_not_made_again() -> None:
+    now = [0.0]
+    recent: Recent[int] = Recent(clock=lambda: now[0])
+    made = iter(range(100))
+    assert [recent.get("a", lambda: next(made)) for _ in range(3)] == [0, 0, 0]
+    assert recent.get("b", lambda: next(made)) == 1
+    now[0] = RECENT_SECONDS
+    assert recent.get("a", lambda: next(made)) == 2

@@ -1,5 +1,6 @@
 import itertools
 import signal
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -18,12 +19,15 @@ from scheduler.supervisor.policy import (
     Event,
     Exit,
     Exited,
+    HangUp,
     Kill,
     Limits,
     Looked,
     Phase,
     Policy,
     Restart,
+    Roll,
+    RollRequested,
     Signalled,
     StartDrain,
     Started,
@@ -141,7 +145,7 @@ def test_a_child_without_heartbeats_is_killed_once() -> None:
     now_ns = 100 * SECOND_NS
     within, beyond = now_ns - LIMITS.silence_ns_max, now_ns - LIMITS.silence_ns_max - 1
     assert look(policy, now_ns, dispatcher=within) == []
-    assert look(policy, now_ns, dispatcher=beyond) == [Kill(DISPATCHER, "not heard of within 5 s")]
+    assert look(policy, now_ns, dispatcher=beyond) == [Kill(DISPATCHER, "not heard of within 4 s")]
     assert look(policy, now_ns + 1, dispatcher=beyond) == []
     assert policy.feed(now_ns, Exited(DISPATCHER, -signal.SIGKILL)) == [Restart(DISPATCHER)]
 
@@ -327,3 +331,81 @@ class PolicyMachine(RuleBasedStateMachine):
 
 
 TestPolicyMachine = PolicyMachine.TestCase
+
+
+# --- replacing the gateways ------------------------------------------------------------------
+
+
+def rolling() -> Policy:
+    policy = serving()
+    assert policy.feed(0, RollRequested()) == [Roll(GATEWAYS[0])]
+    return policy
+
+
+def replace_first(policy: Policy) -> list[Decision]:
+    first = GATEWAYS[0]
+    assert policy.feed(1, BecameDrained(first)) == [HangUp(first)]
+    assert policy.feed(2, Exited(first, 0)) == [Restart(first)]
+    assert policy.feed(3, Started(first)) == []
+    return policy.feed(4, BecameReady(first))
+
+
+def test_gateways_are_replaced_one_after_the_other() -> None:
+    policy = rolling()
+    assert replace_first(policy) == [Roll(GATEWAYS[1])]
+    assert policy.feed(5, BecameDrained(GATEWAYS[1])) == [HangUp(GATEWAYS[1])]
+    policy.feed(6, Exited(GATEWAYS[1], 0))
+    policy.feed(7, Started(GATEWAYS[1]))
+    assert policy.feed(8, BecameReady(GATEWAYS[1])) == []
+    assert policy.phase is Phase.SERVING
+
+
+def test_a_replacement_is_no_death() -> None:
+    limits = Limits(deaths_max=1)
+    policy = make_policy(limits)
+    for child in ALL:
+        policy.feed(0, BecameReady(child))
+    policy.feed(0, RollRequested())
+    assert replace_first(policy) == [Roll(GATEWAYS[1])]
+
+
+def test_a_gateway_that_does_not_drain_is_hung_up_on_at_its_deadline() -> None:
+    policy = rolling()
+    deadline = DRAIN_NS + LIMITS.drain_grace_ns
+    assert look(policy, deadline - 1) == []
+    assert look(policy, deadline) == [HangUp(GATEWAYS[0])]
+    assert policy.feed(deadline, BecameDrained(GATEWAYS[0])) == []
+
+
+def test_a_gateway_that_does_not_go_is_killed() -> None:
+    policy = rolling()
+    policy.feed(0, BecameDrained(GATEWAYS[0]))
+    assert look(policy, LIMITS.stop_grace_ns - 1) == []
+    assert look(policy, LIMITS.stop_grace_ns) == [Kill(GATEWAYS[0], "not gone in time")]
+    assert policy.feed(LIMITS.stop_grace_ns, Exited(GATEWAYS[0], -9)) == [Restart(GATEWAYS[0])]
+
+
+def test_a_gateway_that_dies_while_it_drains_counts_and_the_next_one_follows() -> None:
+    policy = rolling()
+    assert policy.feed(1, Exited(GATEWAYS[0], -11)) == [Restart(GATEWAYS[0])]
+    policy.feed(2, Started(GATEWAYS[0]))
+    assert policy.feed(3, BecameReady(GATEWAYS[0])) == [Roll(GATEWAYS[1])]
+
+
+def test_a_second_request_while_one_is_under_way_changes_nothing() -> None:
+    policy = rolling()
+    assert policy.feed(1, RollRequested()) == []
+    assert replace_first(policy) == [Roll(GATEWAYS[1])]
+
+
+@pytest.mark.parametrize("make", [make_policy, draining], ids=["starting", "draining"])
+def test_only_a_serving_scheduler_replaces_gateways(make: Callable[[], Policy]) -> None:
+    assert make().feed(1, RollRequested()) == []
+
+
+def test_a_signal_to_stop_ends_the_replacing() -> None:
+    policy = rolling()
+    assert policy.feed(1, Signalled(signal.SIGTERM)) == [StartDrain()]
+    assert policy.feed(2, BecameDrained(GATEWAYS[0])) == []
+    stop = policy.feed(3, BecameDrained(GATEWAYS[1]))
+    assert [type(decision) for decision in stop] == [Stop]

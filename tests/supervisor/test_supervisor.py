@@ -6,9 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ class Scheduler:
             "gateways": 1,
             "runtime_dir": str(self.runtime),
             "drain_seconds": 0.2,
+            "bundles_max": 0,
             "server": {"host": "127.0.0.1", "port": 0, "ops_port": 0},
             "limits": {"nodes_max": 16, "sessions_per_gateway_max": 16, "arena_bytes": 8 << 20},
             "observability": {"log_format": "json"},
@@ -238,7 +240,7 @@ def test_killed_children_are_replaced_and_linked_anew(start: Start) -> None:
 
 
 def test_no_descriptor_leaks_over_twenty_restarts(start: Start) -> None:
-    scheduler = start(limits={"deaths_max": 1_000})
+    scheduler = start(limits={"deaths_max": 1_000}, config={"bundles_max": 2})
     scheduler.endpoints()
     scheduler.reported("dispatcher #0 answers gateway 0 #0")
     descriptors = Path(f"/proc/{scheduler.process.pid}/fd")
@@ -250,17 +252,58 @@ def test_no_descriptor_leaks_over_twenty_restarts(start: Start) -> None:
             os.kill(pid, signal.SIGKILL)
         wait_until("both replaced", partial(scheduler.replaced, pids))
     scheduler.reported("dispatcher #10 answers gateway 0 #10")
+    wait_until("a bundle", lambda: scheduler.events("bundle kept"))
     wait_until("no more descriptors", lambda: len(list(descriptors.iterdir())) == before)
 
 
+def writers(scheduler: Scheduler) -> list[psutil.Process]:
+    """Return the processes that write a bundle."""
+    found = []
+    for child in psutil.Process(scheduler.process.pid).children():
+        with suppress(psutil.Error):  # it has just ended
+            if "scheduler.bundle" in child.cmdline():
+                found.append(child)
+    return found
+
+
+def test_what_was_known_when_a_child_died_is_kept(start: Start) -> None:
+    scheduler = start(config={"bundles_max": 2})
+    scheduler.endpoints()
+    pid = scheduler.pid_of("gateway 0")
+    os.kill(pid, signal.SIGKILL)
+    wait_until("the bundle", lambda: scheduler.events("bundle kept"))
+    (kept,) = scheduler.events("bundle kept")
+    with tarfile.open(kept["path"]) as archive:
+        manifest = archive.extractfile("manifest.json")
+        assert manifest is not None
+        assert json.load(manifest)["why"] == f"gateway 0 (pid {pid}) ended: SIGKILL"
+    scheduler.process.send_signal(signal.SIGTERM)  # of ends that are asked for none is kept
+    assert scheduler.wait() == 0
+    (folder,) = scheduler.runtime.iterdir()
+    assert [str(path) for path in folder.iterdir()] == [kept["path"]]
+
+
+def test_a_bundle_that_is_being_written_does_not_hold_up_the_end(start: Start) -> None:
+    scheduler = start(config={"bundles_max": 2})
+    scheduler.endpoints()
+    os.kill(scheduler.pid_of("gateway 0"), signal.SIGKILL)
+    (writer,) = wait_until("its writer", lambda: writers(scheduler))
+    writer.suspend()
+    scheduler.reported("dispatcher #0 answers gateway 0 #1")
+    scheduler.process.send_signal(signal.SIGTERM)
+    assert scheduler.wait() == 0
+    assert gone(writer.pid)
+
+
 def test_children_that_keep_dying_end_it_loudly(start: Start) -> None:
-    scheduler = start(stats="crashes")
+    scheduler = start(stats="crashes", config={"bundles_max": 2})
     assert scheduler.wait() == CRASH_LOOP_EXIT
     (stopping,) = scheduler.events("stopping")
     assert stopping["level"] == "error"
     assert stopping["reason"] == "5 deaths of child processes within 30 s"
     deaths = [event for event in scheduler.events("child ended") if event["child"] == "stats"]
     assert [event["status"] for event in deaths] == ["exit code 3"] * 5
+    assert list(scheduler.runtime.iterdir()) == [], "it never served: there is nothing to tell"
 
 
 def test_a_child_that_refuses_to_start_ends_the_start(start: Start) -> None:
