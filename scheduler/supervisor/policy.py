@@ -34,6 +34,10 @@ class Limits:
     """So many deaths of any children within the window end the program."""
     deaths_window_ns: int = 30 * SECOND_NS
     boot_ns_max: int = 30 * SECOND_NS
+    """At the start of the program: code may have to come from a cold disk."""
+    reboot_ns_max: int = 10 * SECOND_NS
+    """For a successor, whose code is in memory: it takes half a second, and service may wait for
+    it. Not shorter, so that one that can't come up is no crash loop by itself."""
     silence_ns_max: int = 4 * SECOND_NS
     """A ready child without a heartbeat for longer is stuck; it beats ten times a second. Its
     successor serves within five."""
@@ -355,7 +359,10 @@ class Policy:
     def _stuck(self, life: _Life, heartbeat_ns: int, now_ns: int) -> str:
         """Return why the child counts as stuck, "" where it doesn't."""
         if life.ready_ns is None:
-            waited_ns, limit_ns, what = now_ns - life.started_ns, self._limits.boot_ns_max, "ready"
+            limits = self._limits
+            first = self.phase is Phase.STARTING
+            limit_ns = limits.boot_ns_max if first else limits.reboot_ns_max
+            waited_ns, what = now_ns - life.started_ns, "ready"
         else:
             # Until its first beat the row still shows the last one of the process before it.
             last_ns = max(heartbeat_ns, life.ready_ns)

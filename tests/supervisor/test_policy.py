@@ -183,7 +183,18 @@ def test_a_restarted_child_that_never_gets_ready_is_killed() -> None:
     policy = serving()
     policy.feed(1, Exited(STATS, 1))
     policy.feed(1, Started(STATS))
-    assert look(policy, LIMITS.boot_ns_max + 2) == [Kill(STATS, "not ready within 30 s")]
+    assert look(policy, LIMITS.reboot_ns_max + 1) == []
+    assert look(policy, LIMITS.reboot_ns_max + 2) == [Kill(STATS, "not ready within 10 s")]
+
+
+def test_a_child_that_cannot_come_up_again_is_no_crash_loop_by_itself() -> None:
+    policy = serving()
+    now_ns = 0
+    for _ in range(20):
+        assert policy.feed(now_ns, Exited(STATS, -signal.SIGKILL)) == [Restart(STATS)]
+        policy.feed(now_ns, Started(STATS))
+        now_ns += LIMITS.reboot_ns_max + 1
+        assert [type(decision) for decision in look(policy, now_ns)] == [Kill]
 
 
 def test_a_signal_before_serving_stops() -> None:
