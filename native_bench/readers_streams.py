@@ -5,8 +5,8 @@ import time
 
 from native_bench.readers_plan import Call, RequestTask, Window, sleep_until
 
-_STREAMS = 32
-"""As many as the scheduler serves at a time."""
+_STREAMS = 16
+"""Half of what the scheduler serves at a time: those of the window before may not be gone yet."""
 
 _REQUEST = "GET /api/v1/events HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n"
 _EVENT = b"event: snapshot"

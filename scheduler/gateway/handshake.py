@@ -5,6 +5,7 @@ accepted as a WebSocket, served a page such as /health, or refused; the latter t
 """
 
 import logging
+import random
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ from websockets.server import ServerProtocol
 HEAD_BYTES_MAX = 16 << 10
 """A browser's request is about 1 KiB, with large cookies 8 KiB."""
 
-RETRY_AFTER_SECONDS = 5
+RETRY_AFTER_SECONDS = range(5, 11)
+"""Those that are refused for want of room at the same time are told different ones."""
 
 _VERSION = "Sec-WebSocket-Version"
 _TOO_LARGE = (RequestLineTooLong, HeaderLineTooLong, TooManyHeaders)
@@ -158,7 +160,7 @@ class Handshake:
             return _refuse(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "too many connections; try again in a moment",
-                ("Retry-After", str(RETRY_AFTER_SECONDS)),
+                ("Retry-After", str(random.choice(RETRY_AFTER_SECONDS))),  # noqa: S311 - no secret
             )
         if not self._origin_allowed(request.headers):
             return _refuse(HTTPStatus.FORBIDDEN, "this Origin may not connect")

@@ -1,6 +1,7 @@
 """Requests on the public port: which open a WebSocket, which are answered, which refused."""
 
 import json
+import re
 from http import HTTPStatus
 
 import pytest
@@ -10,6 +11,7 @@ from websockets.asyncio.client import connect
 
 from scheduler.gateway.handshake import (
     HEAD_BYTES_MAX,
+    RETRY_AFTER_SECONDS,
     Accepted,
     Entrance,
     Handshake,
@@ -162,7 +164,19 @@ def test_a_full_gateway_asks_to_come_again() -> None:
     outcome = receive(handshake(), full=True)
     assert isinstance(outcome, Refused)
     assert status(outcome) == HTTPStatus.SERVICE_UNAVAILABLE
-    assert b"\r\nRetry-After: 5" in outcome.reply
+    assert _retry_after(outcome) in RETRY_AFTER_SECONDS
+
+
+def test_not_all_are_asked_to_come_again_at_once() -> None:
+    outcomes = [receive(handshake(), full=True) for _ in range(100)]
+    waits = {_retry_after(outcome) for outcome in outcomes if isinstance(outcome, Refused)}
+    assert len(waits) > 1
+
+
+def _retry_after(outcome: Refused) -> int:
+    found = re.search(rb"\r\nRetry-After: ([0-9]+)\r\n", outcome.reply)
+    assert found
+    return int(found[1])
 
 
 @pytest.mark.parametrize(
