@@ -33,10 +33,10 @@ from native_bench.readers_plan import (
     plan_block,
 )
 from native_bench.readers_report import Report, make_report
-from native_bench.running import Program, running, running_nodes, running_scheduler
 from scheduler.memory.layout import DISPATCHER_ROW, FIRST_GATEWAY_ROW, STATS_ROW
 from scheduler.memory.segment import Segment
 from scheduler.memory.views import Views
+from scheduler.programs import Program, running, running_nodes, running_scheduler
 from scheduler.supervisor.runtime_dir import Endpoints
 
 _LEAD_NS = 300_000_000
@@ -105,7 +105,7 @@ class _Site:
 def measure(settings: Settings, tell: Callable[[str], object] = lambda _: None) -> Report:
     """Run all windows; `tell` is told in words how far it is.
 
-    Raises RuntimeError where a program fails or doesn't end in time.
+    Raises ProgramError where a program fails or doesn't end in time.
     """
     with ExitStack() as stack:
         site = _Site(settings, stack)

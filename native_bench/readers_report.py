@@ -8,9 +8,9 @@ from msgspec import Struct
 from numpy.typing import NDArray
 from rich.table import Table
 
-from native_bench.machine import commit, machine
 from native_bench.readers_looks import Cpu, Look
 from native_bench.readers_plan import ASKING, NONE, Call, Settings, Window
+from scheduler.origin import commit, machine
 
 _RESAMPLES = 10_000
 _CONFIDENCE_PERCENT = 95

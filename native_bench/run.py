@@ -13,6 +13,7 @@ from rich.table import Table
 
 from native_bench import dispatch, readers, readers_report
 from native_bench.readers_plan import FORMS, NONE, Settings
+from scheduler.errors import ProgramError
 
 SIZES = (100, 1_000, 10_000, 100_000)
 
@@ -135,7 +136,7 @@ def readers_command(
     try:
         with console.status("starting") as status:
             report = readers.measure(settings, status.update)
-    except RuntimeError as error:
+    except ProgramError as error:
         raise click.ClickException(str(error)) from error
     for table in readers_report.tables(report):
         console.print(table)

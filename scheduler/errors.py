@@ -10,6 +10,7 @@ SchedulerError
  │    ├── ChannelFull     the send queue is at its bound; nothing was queued
  │    └── ChannelCorrupt  bytes that no peer of this version writes
  ├── ArenaFull            no room for a payload now
+ ├── ProgramError         a program started for a measurement failed; has the end of its log
  ├── BundleError          a bundle for a bug report can't be written there
  └── PeerError            a peer's message can't be honoured; becomes a typed `error` reply
       └── NotAdmitted     the peer isn't let in; its connection closes after the reply
@@ -60,6 +61,10 @@ class ChannelCorrupt(ChannelError):  # noqa: N818 - a state, not a fault
 
 class ArenaFull(SchedulerError):  # noqa: N818 - a state, not a fault
     """The payload arena has no room now."""
+
+
+class ProgramError(SchedulerError):
+    """A program that was started for a measurement failed, or took too long to start or end."""
 
 
 class BundleError(SchedulerError):

@@ -49,15 +49,22 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "cli": (
         *(*SHARED, "identity", "supervisor", "sdk", "nodes", "talk", "simulation"),
         *("cli_bundle", "cli_client", "cli_explain", "cli_node", "cli_reload", "cli_token"),
-        *("cli_top",),
+        *("cli_stress", "cli_top"),
     ),
     "cli_bundle": ("bundle", "config"),
     "cli_client": ("config", "errors", "logs"),
     "cli_explain": ("config", "explain", "protocol"),
     "cli_node": ("cli_client", "errors", "nodes"),
+    "cli_stress": ("config", "errors", "stress"),
     "cli_token": ("identity",),
     "cli_reload": ("config", "supervisor"),
     "cli_top": ("config", "top"),
+    "origin": (),
+    "programs": (*BASE, "memory.views", "supervisor.runtime_dir"),
+    "stress": (
+        *(*SHARED, "sdk", "nodes.sim", "programs", "origin", "stats.proc"),
+        "supervisor.runtime_dir",
+    ),
     "talk": ("protocol", "errors", "sdk", "nodes.audio", "nodes.errors"),
     "demo": (*BASE, "logs", "supervisor", "sdk", "nodes", "talk"),
 }

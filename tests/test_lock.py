@@ -31,6 +31,7 @@ def asked() -> list[str]:
     project, groups = PROJECT["project"], PROJECT["dependency-groups"]
     return [
         *project["dependencies"],
+        *project["optional-dependencies"]["report"],
         *project["optional-dependencies"]["speech"],
         *groups["build"],
         *groups["dev"],

@@ -7,7 +7,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from native_bench.machine import commit, machine
+from scheduler.origin import commit, machine
 from tests.chaos.check_end import MUST_BE_ZERO, EndFacts, ProcessFacts
 from tests.chaos.checker import Findings
 from tests.chaos.plan import Needs, left_out
