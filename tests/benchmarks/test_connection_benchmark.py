@@ -17,13 +17,14 @@ from websockets.asyncio.server import serve as serve_websockets
 from scheduler.config import LimitSettings
 from scheduler.gateway.connection import Connection
 from scheduler.gateway.listener import ConnectionSettings, Listener, Route
+from tests.benchmarks.sizes import sized
 from tests.gateway.sockets import LOOPS, TEXT, CounterSink, frame, handshake
 
 CONNECTIONS = 8
 IN_FLIGHT = 4
 """Messages on their way per connection."""
 
-BATCH = {256: 2_000, 44_000: 400}
+BATCH = sized({256: 2_000, 44_000: 400}, {256: 80, 4_400: 40})
 """Echoes timed at once, by message size."""
 
 ServePort = Callable[[], AbstractAsyncContextManager[int]]

@@ -1,12 +1,9 @@
-"""One snapshot pass: reading the memory, making the structs, encoding them.
-
-Small here. `SNAPSHOT_BENCHMARK=full` takes 10,000 nodes and 2 x 16,384 sessions.
-"""
+"""One snapshot pass: reading the memory, making the structs, encoding them."""
 
 import json
-import os
 
 import numpy as np
+import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from scheduler.config import LoadBalancerSettings
@@ -16,14 +13,12 @@ from scheduler.protocol.status import Status
 from scheduler.stats.reading import MemoryReader
 from scheduler.stats.schema import CatalogueState, Origin, StatsCounters
 from scheduler.stats.snapshot import encode, make_snapshot
+from tests.benchmarks.sizes import sized
 
-FULL = os.environ.get("SNAPSHOT_BENCHMARK") == "full"
-DIMENSIONS = Dimensions(
-    gateways=2,
-    nodes=10_000 if FULL else 100,
-    sessions_per_gateway=16_384 if FULL else 100,
-    classes=8,
-)
+SIZES = sized([(1_000, 1_024), (10_000, 16_384)], [(100, 100)])
+"""(nodes, sessions of each gateway)"""
+
+GATEWAYS = 2
 LANGUAGES = np.array([b"auto", b"de", b"en", b"es", b"fr", b"ja", b"zh"])
 
 
@@ -31,7 +26,8 @@ def fill(segment: Segment, seed: int) -> None:
     """Make every node connected and every session open."""
     random = np.random.default_rng(seed)
     column = segment.views.column
-    nodes, sessions = DIMENSIONS.nodes, 2 * DIMENSIONS.sessions_per_gateway
+    nodes = segment.dimensions.nodes
+    sessions = GATEWAYS * segment.dimensions.sessions_per_gateway
     column("nodes", "status")[:] = Status.READY
     column("nodes", "node_id")[:] = [f"node-{i:08X}".encode() for i in range(nodes)]
     column("nodes", "cpu_cores")[:] = random.integers(4, 64, nodes)
@@ -46,8 +42,12 @@ def fill(segment: Segment, seed: int) -> None:
     column("sessions", "two_way")[:] = random.integers(0, 2, sessions)
 
 
-def test_snapshot(benchmark: BenchmarkFixture) -> None:
-    segment = Segment.create(DIMENSIONS, epoch="e", started_ms=0, started_ns=0)
+@pytest.mark.parametrize(("nodes", "sessions"), SIZES)
+def test_snapshot(benchmark: BenchmarkFixture, nodes: int, sessions: int) -> None:
+    dimensions = Dimensions(
+        gateways=GATEWAYS, nodes=nodes, sessions_per_gateway=sessions, classes=8
+    )
+    segment = Segment.create(dimensions, epoch="e", started_ms=0, started_ns=0)
     fill(segment, seed=1)
     reader = MemoryReader(Segment.attach(segment.fd, writable=False).views)
 
@@ -66,5 +66,5 @@ def test_snapshot(benchmark: BenchmarkFixture) -> None:
 
     made = json.loads(benchmark(publish))
     segment.close()
-    assert made["nodes"]["connected_nodes"] == DIMENSIONS.nodes
-    assert made["web_clients"]["active_users"] == 2 * DIMENSIONS.sessions_per_gateway
+    assert made["nodes"]["connected_nodes"] == nodes
+    assert made["web_clients"]["active_users"] == GATEWAYS * sessions
