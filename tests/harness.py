@@ -121,7 +121,9 @@ class RunningScheduler:
             assert self.process.poll() is None, (
                 f"the scheduler ended with exit code {self.process.returncode}\n{self.log_tail()}"
             )
-            return read_endpoints(self.runtime_dir)
+            found = read_endpoints(self.runtime_dir)
+            # A scheduler before this one may have been killed and left its file.
+            return found if found is not None and found.pid == self.process.pid else None
 
         try:
             self._endpoints = poll("the scheduler serves", ready, seconds=START_SECONDS_MAX)

@@ -106,7 +106,7 @@ def _run(console: Console, settings: Settings, folder: Path) -> int:
         run = Run(settings, folder, progress)
         end = asyncio.run(_bounded(run))
         status.update("checking the history")
-        findings = check(folder, run.epoch, end)
+        findings = check(folder, run.epochs, end)
     show(console, run, findings, end)
     if findings.violations:
         write_excerpt(folder, folder / "violations.txt", findings.violations)

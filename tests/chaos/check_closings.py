@@ -7,7 +7,7 @@ be owed nothing.
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from scheduler.protocol.ids import gateway_of, parse_wire_job_id
 from tests.chaos.history import CLOSED_BY_US, Event
@@ -17,6 +17,9 @@ SECOND_NS = 1_000_000_000
 
 DEATH_SEEN_NS = (6 * SECOND_NS, 1 * SECOND_NS)
 """A connection's end may be noted so long after and before the death of its gateway is."""
+
+WITH_IT_NS = 6 * SECOND_NS
+"""Children are gone so long after their supervisor was killed."""
 
 ROLL_NS = 60 * SECOND_NS
 """A roll replaces all gateways within that time."""
@@ -37,6 +40,7 @@ class Reasons:
         self._deaths: dict[str, list[int]] = {}
         self._rolls: list[int] = []
         self._links: list[int] = []
+        self._supervisors: list[int] = []
         self._hit: set[int] = set()
         """Pids of processes that were killed or stopped."""
         self.died: list[Event] = []
@@ -47,6 +51,8 @@ class Reasons:
                     self.died.append(event)
                 case "killed":
                     self._hit.add(event.size)
+                    if event.who == "supervisor":
+                        self._supervisors.append(event.at_ns)
                 case "fault" if event.how.startswith("roll"):
                     self._rolls.append(event.at_ns)
                 case "fault" if event.how.startswith("half-open"):
@@ -84,6 +90,8 @@ class Reasons:
         """Return why a process ended, "" where nothing explains it."""
         if event.size in self._hit:
             return "hit"
+        if _within(self._supervisors, event.at_ns, WITH_IT_NS, 0):
+            return "with its supervisor"
         rolled = _within(self._rolls, event.at_ns, ROLL_NS, 0)
         return "replaced" if event.who.startswith("gateway") and rolled else ""
 
@@ -102,16 +110,22 @@ def check_deaths(reasons: Reasons) -> Iterator[Violation]:
 
 
 def check_closings(
-    events: Iterable[Event], reasons: Reasons, epoch: str, closings: Counter[str], *, away: bool
+    events: Iterable[Event],
+    reasons: Reasons,
+    epochs: Collection[str],
+    closings: Counter[str],
+    *,
+    away: bool,
 ) -> Iterator[Violation]:
     """Check the history of one worker; `closings` counts connections by how they ended."""
     gateways: dict[tuple[str, int], int] = {}
     for event in events:
         peer = (event.who, event.conn)
         if event.what in {"dispatched", "result"}:
-            job = parse_wire_job_id(epoch, event.job)
-            if job is not None:
-                gateways[peer] = gateway_of(job)
+            for epoch in epochs:
+                job = parse_wire_job_id(epoch, event.job)
+                if job is not None:
+                    gateways[peer] = gateway_of(job)
         elif event.what == "closed":
             reason = reasons.of_close(event, gateways.pop(peer, None), away=away)
             closings[reason or event.how] += 1

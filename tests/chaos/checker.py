@@ -1,6 +1,7 @@
 """Holds the whole history of a run against what the scheduler promises."""
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tests.chaos.check_end import EndFacts, check_end
 from tests.chaos.check_nodes import Given, NodeTotals, check_nodes
 from tests.chaos.check_sessions import SessionTotals, check_sessions
 from tests.chaos.history import Event, read_history
+from tests.chaos.recovery import Recovery, recoveries, replaced_ns, serving_ns
 from tests.chaos.violation import Violation
 
 HARNESS_FILE = "harness.jsonl"
@@ -31,14 +33,17 @@ class Findings:
     closings: Counter[str]
     """Connections by how they ended."""
     faults: Counter[str] = field(default_factory=Counter)
-    kills: Counter[str] = field(default_factory=Counter)
-    """By role and way, as "gateway SIGKILL"."""
-    probes_ns: dict[str, list[int]] = field(default_factory=dict)
-    """For each kill of a role and way, the time until a new session had a result."""
+    began_ns: int = 0
+    kills: list[Recovery] = field(default_factory=list)
     serving_ns: dict[str, list[int]] = field(default_factory=dict)
-    """For each kill of a role, the time until its successor served."""
-    unprobed: int = 0
-    """Kills after which no probe came through."""
+    """By role, times from a kill until the successor served."""
+    replaced_ns: list[int] = field(default_factory=list)
+    """How long stopped processes stood until they were replaced."""
+
+    @property
+    def unprobed(self) -> int:
+        """Kills after which no new session had a result in time."""
+        return sum(kill.took_ns is None for kill in self.kills)
 
 
 def peers_files(folder: Path) -> list[Path]:
@@ -46,8 +51,8 @@ def peers_files(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.glob("*.jsonl")) if path.name != HARNESS_FILE]
 
 
-def check(folder: Path, epoch: str, end: EndFacts) -> Findings:
-    """Check a run; `folder` holds its histories, `epoch` is the scheduler's."""
+def check(folder: Path, epochs: Collection[str], end: EndFacts) -> Findings:
+    """Check a run; `folder` holds its histories, `epochs` are those of the scheduler's job ids."""
     harness = [*read_history(folder / HARNESS_FILE)]
     reasons = Reasons(harness)
     found: list[Violation] = [*check_end(end), *check_deaths(reasons)]
@@ -64,33 +69,14 @@ def check(folder: Path, epoch: str, end: EndFacts) -> Findings:
             probes |= {e.index: e.size for e in read_history(path) if e.what == "probed"}
             continue
         closings = findings.closings
-        found += check_closings(read_history(path), reasons, epoch, closings, away=away)
-    _add_up(harness, probes, findings)
+        found += check_closings(read_history(path), reasons, epochs, closings, away=away)
+    findings.began_ns = harness[0].at_ns
+    findings.faults.update(event.how for event in harness if event.what == "fault")
+    findings.kills = recoveries(harness, probes)
+    findings.serving_ns = serving_ns(harness)
+    findings.replaced_ns = replaced_ns(harness)
     found.sort(key=lambda violation: violation.at_ns)
     return findings
-
-
-def _add_up(harness: list[Event], probes: dict[int, int], findings: Findings) -> None:
-    """Count faults and kills, and how long it took to recover from each."""
-    waiting: dict[str, int] = {}
-    for event in harness:
-        role = event.who.split()[0]
-        match event.what:
-            case "fault":
-                findings.faults[event.how] += 1
-            case "killed":
-                name = f"{role} {event.how}"
-                findings.kills[name] += 1
-                if event.index in probes:
-                    findings.probes_ns.setdefault(name, []).append(probes[event.index])
-                else:
-                    findings.unprobed += 1
-                waiting.setdefault(event.who, event.at_ns)
-            case "serves" if event.who in waiting:
-                took_ns = event.at_ns - waiting.pop(event.who)
-                findings.serving_ns.setdefault(role, []).append(took_ns)
-            case _:
-                pass
 
 
 def write_excerpt(folder: Path, path: Path, violations: list[Violation]) -> None:

@@ -36,6 +36,8 @@ What = Literal[
     # the harness
     "fault",  # `how` is its kind, `index` its number, `text` what it hit
     "killed",  # `who` the process, `size` its pid, `index` the number of the kill, `how` the way
+    "stopped",  # likewise, by SIGSTOP
+    "continued",  # likewise; where it was replaced, after it died
     "died",  # `who` the process, `size` its pid
     "started",  # likewise
     "serves",  # likewise

@@ -4,8 +4,9 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
-Needs = Literal["", "namespace", "disk"]
-"""What the machine must give for a fault: a network namespace, a small file system."""
+Needs = Literal["", "namespace", "disk", "clock"]
+"""What the machine must give for a fault: a network namespace, a small file system, a wall clock
+that can jump."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +34,14 @@ class Fault:
 
 ROLES = ("gateway", "dispatcher", "stats")
 
-LONG_STOP = (5.0, 9.0)
-"""Beyond the supervisor's patience of 5 s; it kills the process before this is over."""
-
 KINDS = (
     Kind("kill gateway", 11),
     Kind("kill dispatcher", 11),
     Kind("kill stats", 4),
     Kind("kill twice", 2, ways=ROLES),  # the successor too, as soon as there is one
     Kind("kill all", 0.8),
-    Kind("stop long", 1.5, LONG_STOP, ROLES),
+    Kind("kill supervisor", 0.7),  # and all with it; the whole is started again
+    Kind("stop long", 1.5, ways=ROLES),  # until the supervisor has replaced it
     Kind("stop short", 4, (0.2, 4.0), ROLES),
     Kind("cut sessions", 3, ways=("RST", "FIN")),
     Kind("cut nodes", 3, ways=("RST", "FIN")),
@@ -63,6 +62,7 @@ KINDS = (
     Kind("roll gateways", 0.6),
     Kind("SIGHUP", 1),
     Kind("connection storm", 0.6),
+    Kind("clock jump", 1, (1.0, 6.0), ("forth", "back"), "clock"),
 )
 
 _BY_NAME = {kind.name: kind for kind in KINDS}

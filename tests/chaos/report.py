@@ -1,16 +1,16 @@
 """What a run comes to, for people."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from statistics import median
 
 from rich.console import Console
 from rich.table import Table
 
 from scheduler.origin import commit, machine
-from tests.chaos.check_end import MUST_BE_ZERO, EndFacts, ProcessFacts
+from tests.chaos.check_end import MUST_BE_ZERO, EndFacts
 from tests.chaos.checker import Findings
-from tests.chaos.plan import Needs, left_out
+from tests.chaos.plan import left_out
+from tests.chaos.recovery import Recovery
 from tests.chaos.run import Run
 from tests.chaos.violation import PROMISES
 
@@ -26,6 +26,7 @@ def show(console: Console, run: Run, findings: Findings, end: EndFacts) -> None:
     for table in (
         _faults(run, findings),
         _recovery(findings),
+        _late(findings),
         _jobs(findings, end),
         _promises(findings),
         _other(run, findings, end),
@@ -52,33 +53,43 @@ def _faults(run: Run, findings: Findings) -> Table:
     table = _table(f"{findings.faults.total()} faults", "fault", "times")
     for name, count in sorted(findings.faults.items()):
         table.add_row(name, str(count))
-    needs: dict[Needs, str] = {n: run.missing[n] for n in ("namespace", "disk") if n in run.missing}
-    for need, why in needs.items():
+    for need, why in run.missing.items():
         for name in left_out(frozenset({need})):
             table.add_row(name, f"left out: {why}")
-    table.add_row("clock jumps", "left out: only *_ms and the log follow the wall clock")
     return table
 
 
 def _recovery(findings: Findings) -> Table:
     table = _table(
-        f"{findings.kills.total()} kills; a new session's first result after each",
-        *(
-            "killed",
-            "times",
-            "median s",
-            "max s",
-            "over 2 s",
-            "successor served: median s",
-            "max s",
-        ),
+        f"{len(findings.kills)} kills; seconds until a new session had a result",
+        *("killed", "times", "median", "max", "over 2"),
+        *("alone", "median", "max", "over 2", "successor: median", "max"),
     )
-    for name, count in sorted(findings.kills.items()):
-        probes = findings.probes_ns.get(name, [])
-        serving = findings.serving_ns.get(name.split()[0], []) if "SIGKILL" in name else []
-        table.add_row(name, str(count), *_spread(probes), _over(probes), *_spread(serving))
-    every = [took for probes in findings.probes_ns.values() for took in probes]
-    table.add_row("all", str(findings.kills.total()), *_spread(every), _over(every), "", "")
+    for name in sorted({kill.name for kill in findings.kills}):
+        kills = [kill for kill in findings.kills if kill.name == name]
+        serving = findings.serving_ns.get(name.split()[0], []) if name.endswith("SIGKILL") else []
+        table.add_row(name, *_probed(kills), *_spread(serving))
+    table.add_row("all", *_probed(findings.kills), "", "")
+    return table
+
+
+def _probed(kills: list[Recovery]) -> Iterator[str]:
+    """Yield columns for all of them, then for those that nothing else disturbed."""
+    for some in (kills, [kill for kill in kills if not kill.meanwhile]):
+        took_ns = [kill.took_ns for kill in some if kill.took_ns is not None]
+        yield from (str(len(some)), *_spread(took_ns), str(sum(t > SOON_NS for t in took_ns)))
+
+
+def _late(findings: Findings) -> Table:
+    table = _table("kills after which it took longer than 2 s", "at s", "killed", "took", "besides")
+    for kill in findings.kills:
+        if kill.took_ns is None or kill.took_ns > SOON_NS:
+            table.add_row(
+                f"{(kill.at_ns - findings.began_ns) / 1e9:.1f}",
+                f"{kill.who} {kill.how}",
+                "none" if kill.took_ns is None else f"{kill.took_ns / 1e9:.2f}",
+                "; ".join(kill.meanwhile) or "nothing",
+            )
     return table
 
 
@@ -86,10 +97,6 @@ def _spread(times_ns: list[int]) -> tuple[str, str]:
     if not times_ns:
         return "", ""
     return f"{median(times_ns) / 1e9:.2f}", f"{max(times_ns) / 1e9:.2f}"
-
-
-def _over(times_ns: Iterable[int]) -> str:
-    return str(sum(took > SOON_NS for took in times_ns))
 
 
 def _jobs(findings: Findings, end: EndFacts) -> Table:
@@ -136,6 +143,7 @@ def _rows(run: Run, findings: Findings, end: EndFacts) -> Iterator[tuple[str, st
     yield "nodes refused", _counts(nodes.refused)
     yield "connections ended", _counts(findings.closings)
     yield "kills without a probe's result", str(findings.unprobed)
+    yield "stopped until replaced: median, max s", ", ".join(_spread(findings.replaced_ns))
     yield "operators' requests by status", _counts(run.operator_answers)
     for name in MUST_BE_ZERO:
         yield name, str(end.counters[name])
@@ -154,12 +162,6 @@ def _rows(run: Run, findings: Findings, end: EndFacts) -> Iterator[tuple[str, st
                     f"{before.rss_bytes >> 20} to {after.rss_bytes >> 20}"
                 ),
             )
-
-
-def _more(before: ProcessFacts, after: ProcessFacts) -> str:
-    """Return which descriptors are more than before."""
-    more = Counter(after.kinds) - Counter(before.kinds)
-    return f"({_counts(more)})" if more else ""
 
 
 def _counts(counts: dict[str, int]) -> str:

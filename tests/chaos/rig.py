@@ -1,9 +1,11 @@
 """Everything that a run starts: the scheduler, its surroundings, the workers; and its end."""
 
+import asyncio
 import os
 import secrets
 import subprocess
 import sys
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from tests.chaos.node_worker import PROBE_SERVICE
 from tests.chaos.orders import Finish, Order, encode_order
 from tests.chaos.plan import Needs
 from tests.chaos.probe_worker import FEATURE
+from tests.chaos.wall_clock import WallClock
 from tests.chaos.worker import WorkerSpec
 from tests.harness import Overrides, RunningScheduler
 from tests.integration.cluster import Cluster
@@ -119,23 +122,62 @@ class Rig:
         self.admin_token = secrets.token_hex(8)
         self.namespace: Namespace | None = None
         self.disk: SmallDisk | None = None
+        self.clock: WallClock | None = None
+        self.is_down = False
+        """The supervisor was killed and its successor doesn't serve yet."""
+        self.past: Counter[str] = Counter()
+        """Counters that went with supervisors that were killed."""
+        self.epochs: list[str] = []
+        """Of job ids, one for each supervisor."""
+        self._settings: dict[str, object] = {}
+        self._past_logs: list[Path] = []
         self.workers: list[WorkerProcess] = []
         self._stack = ExitStack()
         with ExitStack() as stack:
             self._isolate(stack)
             self.config_path = folder / "scheduler.toml"
             self.write_config()
-            self.scheduler = RunningScheduler(
-                folder,
-                self._settings(gateways, hub_url),
-                config=self.config_path,
-                command=(sys.executable, "-m", "tests.chaos.launcher", str(os.getpid())),
-            )
-            stack.callback(self.scheduler.kill)
+            self._settings = self._first_settings(gateways, hub_url)
+            self.scheduler = self._launch()
+            stack.callback(self._kill)
             self.scheduler.wait_ready()
-            self.cluster = Cluster(self.scheduler)
-            stack.callback(self.cluster.close)
+            # Whoever comes after this one is found at the same addresses.
+            ends = self.scheduler.endpoints
+            self._settings["server.port"] = int(ends.public.rpartition(":")[2])
+            self._settings["server.ops_port"] = int(ends.operations.rpartition(":")[2])
+            self.cluster = self._look_in(stack)
             self._stack = stack.pop_all()
+
+    def _launch(self) -> RunningScheduler:
+        command = [sys.executable, "-m", "tests.chaos.launcher", str(os.getpid())]
+        if self.clock is not None:
+            command = self.clock.command(command)
+        return RunningScheduler(
+            self.folder, self._settings, config=self.config_path, command=command
+        )
+
+    def _look_in(self, stack: ExitStack) -> Cluster:
+        cluster = Cluster(self.scheduler)
+        stack.callback(cluster.close)
+        self.epochs.append(cluster.epoch)
+        return cluster
+
+    def _kill(self) -> None:
+        self.scheduler.kill()
+
+    async def restart(self) -> None:
+        """Start the scheduler again, once all its processes are gone; return when it serves."""
+        log = self.scheduler.log_path
+        self._past_logs.append(log.rename(log.with_stem(f"{log.stem}-{len(self._past_logs)}")))
+        self.scheduler = self._launch()
+        await asyncio.to_thread(self.scheduler.wait_ready)
+        # The one before stays open until the end: watchers may hold views of it.
+        self.cluster = self._look_in(self._stack)
+
+    def logged(self) -> str:
+        """Return all that the scheduler's processes logged, from the first start on."""
+        paths = [*self._past_logs, self.scheduler.log_path]
+        return "".join(path.read_text(errors="replace") for path in paths)
 
     def _isolate(self, stack: ExitStack) -> None:
         try:
@@ -148,8 +190,12 @@ class Rig:
             stack.callback(self.disk.close)
         except NotPossibleError as error:
             self.missing["disk"] = str(error)
+        try:
+            self.clock = WallClock(self.folder)
+        except NotPossibleError as error:
+            self.missing["clock"] = str(error)
 
-    def _settings(self, gateways: int, hub_url: str) -> Overrides:
+    def _first_settings(self, gateways: int, hub_url: str) -> dict[str, object]:
         settings = {
             **SETTINGS,
             "gateways": gateways,
@@ -162,6 +208,12 @@ class Rig:
         if self.disk is not None:
             settings["stats.snapshot_path"] = str(self.disk.folder / "snapshot.json")
         return settings
+
+    @property
+    def rows(self) -> list[int]:
+        """Those of the supervisor's children in `processes`."""
+        gateways = range(FIRST_GATEWAY_ROW, FIRST_GATEWAY_ROW + self.cluster.gateways)
+        return [DISPATCHER_ROW, STATS_ROW, *gateways]
 
     def write_config(self, level: str = "info") -> None:
         """Write the settings that may change while it runs."""

@@ -15,7 +15,7 @@ from tests.chaos.history import Event, History
 from tests.chaos.hub import Hub
 from tests.chaos.injector import Injector
 from tests.chaos.operators import Operators
-from tests.chaos.plan import Fault, make_plan
+from tests.chaos.plan import Fault, Needs, make_plan
 from tests.chaos.rig import Rig
 from tests.chaos.watcher import PlacementWatch, ProcessWatch
 from tests.leaks import marked_processes
@@ -34,6 +34,10 @@ FINISH_SECONDS_MAX = 110.0
 PAYLOADS_SECONDS_MAX = 200.0
 PAYLOADS_FROM_MINUTES = 5.0
 """Runs that take so long anyway wait for payloads to be freed too."""
+
+_LOGGED_WARNING = re.compile(
+    r'^(?=.*"level": ?"(?:warning|error|critical)")\{.*"event": ?"([^"]*)"', re.MULTILINE
+)
 
 Progress = Callable[[str], None]
 
@@ -71,8 +75,8 @@ class Run:
     def __init__(self, settings: Settings, folder: Path, progress: Progress) -> None:
         self.settings = settings
         self.folder = folder
-        self.missing: dict[str, str] = {}
-        self.epoch = ""
+        self.missing: dict[Needs, str] = {}
+        self.epochs: list[str] = []
         self.operator_answers: Counter[str] = Counter()
         self.warnings: Counter[str] = Counter()
         """What the scheduler logged at warning and above, by event."""
@@ -110,12 +114,12 @@ class Run:
         return end
 
     async def _with_rig(self, rig: Rig, hub: Hub) -> EndFacts:
-        self.epoch = rig.cluster.epoch
-        self.missing = {str(need): why for need, why in rig.missing.items()}
+        self.epochs = rig.epochs
+        self.missing = rig.missing
         operators = Operators(rig.scheduler.ops_url, rig.admin_token)
-        processes = ProcessWatch(rig.cluster, self._note)
-        placements = PlacementWatch(rig.cluster)
-        before = await facts.steady_process_facts(rig.cluster, processes.rows)
+        processes = ProcessWatch(rig, self._note)
+        placements = PlacementWatch(rig)
+        before = await facts.steady_process_facts(rig.cluster, rig.rows)
         rig.start_workers()
         watching = [
             asyncio.create_task(_often(processes.look, WATCH_SECONDS)),
@@ -138,20 +142,17 @@ class Run:
             await _cancel([*reading, *watching])
             await operators.close()
         self.operator_answers = operators.answers
-        self._troubles += [f"stayed stopped: {who}" for who in injector.not_replaced]
+        self._troubles += injector.troubles
         self._troubles += [
             f"{one.node_id} was ejected and got job {one.decision.job:X}"
             for one in placements.check.found
         ]
-        after = await facts.steady_process_facts(rig.cluster, processes.rows, before)
+        after = await facts.steady_process_facts(rig.cluster, rig.rows, before)
         end = EndFacts(
             left=left,
             slots=end_slots,
             totals=facts.totals(rig.cluster),
-            counters={
-                **facts.counters(rig.cluster),
-                "ejections seen": placements.check.ejections_total,
-            },
+            counters=self._counters(rig) | {"ejections seen": placements.check.ejections_total},
             before=before,
             after=after,
             orphans=[],
@@ -159,6 +160,12 @@ class Run:
         )
         await asyncio.to_thread(self._stop, rig)
         return end
+
+    def _counters(self, rig: Rig) -> dict[str, int]:
+        """Return the counters of all supervisors that there were."""
+        sums = Counter(rig.past)
+        sums.update(facts.counters(rig.cluster))
+        return dict(sums)
 
     async def _inject(self, rig: Rig, injector: Injector) -> None:
         loop = asyncio.get_running_loop()
@@ -185,7 +192,7 @@ class Run:
             raise
 
     def _check_alive(self, rig: Rig) -> None:
-        code = rig.scheduler.process.poll()
+        code = None if rig.is_down else rig.scheduler.process.poll()
         assert code is None, (
             f"the scheduler ended with exit code {code}\n{rig.scheduler.log_tail()}"
         )
@@ -231,12 +238,9 @@ class Run:
             rig.scheduler.stop()
         except AssertionError as error:
             self._troubles.append(str(error))
-        self.warnings.update(
-            record["event"]
-            for record in rig.scheduler.log_records()
-            if record["level"] in {"warning", "error", "critical"}
-        )
-        raised = re.findall(r"Traceback.{0,2000}", rig.scheduler.log(), re.DOTALL)
+        logged = rig.logged()
+        self.warnings.update(_LOGGED_WARNING.findall(logged))
+        raised = re.findall(r"Traceback.{0,2000}", logged, re.DOTALL)
         self._troubles += [f"a process raised: {text}" for text in raised[:5]]
 
     def _show(self, rig: Rig) -> None:

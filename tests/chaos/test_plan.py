@@ -7,7 +7,7 @@ from tests.chaos.injector import Injector
 from tests.chaos.plan import KINDS, Fault, Needs, left_out, make_plan, names
 
 HOUR = 3600.0
-NEEDS: frozenset[Needs] = frozenset({"namespace", "disk"})
+NEEDS: frozenset[Needs] = frozenset({"namespace", "disk", "clock"})
 
 
 def plan(seed: int = 1, **options: Any) -> list[Fault]:
@@ -57,4 +57,4 @@ def test_kinds_can_be_restricted() -> None:
 @pytest.mark.parametrize("name", names())
 def test_every_kind_can_be_carried_out(name: str) -> None:
     nothing = cast(Any, None)
-    assert name in Injector(nothing, nothing, nothing, nothing)._ways
+    assert name in Injector(nothing, nothing, nothing, nothing).kinds

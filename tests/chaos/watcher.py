@@ -4,27 +4,31 @@ from collections.abc import Callable
 
 from scheduler.memory.decisions import node_labels, read_decisions
 from scheduler.memory.flight import read_flight
-from scheduler.memory.layout import DISPATCHER_ROW, FIRST_GATEWAY_ROW, STATS_ROW
+from scheduler.memory.layout import DISPATCHER_ROW
 from tests.chaos.check_ejections import EjectionCheck, Placed
 from tests.chaos.history import Event, What, now_ns
-from tests.chaos.rig import process_name
-from tests.integration.cluster import Cluster
+from tests.chaos.rig import Rig, process_name
 
 
 class ProcessWatch:
     """Notes when processes of the scheduler die, start and serve."""
 
-    def __init__(self, cluster: Cluster, note: Callable[[Event], None]) -> None:
-        self._cluster = cluster
+    def __init__(self, rig: Rig, note: Callable[[Event], None]) -> None:
+        self._rig = rig
         self._note = note
-        self.rows = [DISPATCHER_ROW, STATS_ROW]
-        self.rows += range(FIRST_GATEWAY_ROW, FIRST_GATEWAY_ROW + cluster.gateways)
-        self._pids = dict.fromkeys(self.rows, 0)
-        self._serving = dict.fromkeys(self.rows, False)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin anew: those of an earlier supervisor died with it, which is noted already."""
+        self._cluster = self._rig.cluster
+        self._pids = dict.fromkeys(self._rig.rows, 0)
+        self._serving = dict.fromkeys(self._rig.rows, False)
 
     def look(self) -> None:
         """Note what has changed since the last look."""
-        for row in self.rows:
+        if self._cluster is not self._rig.cluster:
+            self._forget()
+        for row in self._rig.rows:
             pid, before = self._cluster.pid(row), self._pids[row]
             if pid != before:
                 self._pids[row] = pid
@@ -47,21 +51,28 @@ DECISIONS_PER_LOOK_MAX = 4_000
 class PlacementWatch:
     """Reads where jobs went, and which nodes are ejected, before the rings overwrite it."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._views = cluster._views
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self.check = EjectionCheck()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._cluster = self._rig.cluster
         self._noted = 0
         self._decided = -1
-        self.check = EjectionCheck()
 
     def look(self) -> None:
         """Take in what has come since the last look; call it several times a second."""
-        notes = [n for n in read_flight(self._views, DISPATCHER_ROW) if n.sequence > self._noted]
+        if self._cluster is not self._rig.cluster:
+            self._forget()
+        views = self._cluster._views
+        notes = [n for n in read_flight(views, DISPATCHER_ROW) if n.sequence > self._noted]
         decisions = [
             decision
-            for decision in read_decisions(self._views, last=DECISIONS_PER_LOOK_MAX)
+            for decision in read_decisions(views, last=DECISIONS_PER_LOOK_MAX)
             if decision.number > self._decided
         ]
-        labels = node_labels(self._views, [decision.node for decision in decisions])
+        labels = node_labels(views, [decision.node for decision in decisions])
         placed = [
             Placed(decision, label.node_id)
             for decision in decisions

@@ -1,0 +1,112 @@
+"""How soon after each kill a new session had a result, and what else went on until then. Pure.
+
+A kill is "alone" where no other process of those that serve was killed or stood still between it
+and that result: only then the time is what the scheduler needs for one kill.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+from tests.chaos.history import Event
+
+TOGETHER_NS = 100_000_000
+"""Kills so close together are one blow."""
+
+_SERVES_NOBODY = "stats"
+
+
+class Recovery(Struct, frozen=True):
+    """One kill; `took_ns` is None where no new session had a result in time."""
+
+    who: str
+    how: str
+    at_ns: int
+    took_ns: int | None
+    meanwhile: tuple[str, ...]
+    """What else held it up, in words."""
+
+    @property
+    def name(self) -> str:
+        """Role and way, as "gateway SIGKILL"."""
+        return f"{self.who.split()[0]} {self.how}"
+
+
+class _Span(Struct, frozen=True):
+    """A time in which a process was missing."""
+
+    who: str
+    begin_ns: int
+    end_ns: int
+    what: str
+
+
+def recoveries(harness: Iterable[Event], probes: Mapping[int, int]) -> list[Recovery]:
+    """Return all kills; `probes` are the times in ns by the number of the kill."""
+    events = [*harness]
+    kills = [event for event in events if event.what == "killed"]
+    spans = [*_stops(events)]
+    spans += [
+        _Span(kill.who, kill.at_ns, kill.at_ns + probes.get(kill.index, 0), kill.how)
+        for kill in kills
+    ]
+    spans = [span for span in spans if span.who != _SERVES_NOBODY]
+    return [
+        Recovery(kill.who, kill.how, kill.at_ns, took_ns, _meanwhile(kill, took_ns or 0, spans))
+        for kill in kills
+        for took_ns in (probes.get(kill.index),)
+    ]
+
+
+def _stops(events: Iterable[Event]) -> Iterable[_Span]:
+    """Yield when processes stood still: until they went on, or were gone."""
+    since: dict[int, Event] = {}
+    for event in events:
+        if event.what == "stopped":
+            since[event.size] = event
+        elif event.what in {"continued", "died"} and event.size in since:
+            begin = since.pop(event.size)
+            yield _Span(begin.who, begin.at_ns, event.at_ns, "stood still")
+
+
+def _meanwhile(kill: Event, took_ns: int, spans: Iterable[_Span]) -> tuple[str, ...]:
+    end_ns = kill.at_ns + took_ns
+    return tuple(
+        f"{span.who} {span.what} {(span.begin_ns - kill.at_ns) / 1e9:+.1f} s"
+        for span in spans
+        if span.begin_ns <= end_ns
+        and span.end_ns >= kill.at_ns
+        and abs(span.begin_ns - kill.at_ns) > TOGETHER_NS
+    )
+
+
+def replaced_ns(harness: Iterable[Event]) -> list[int]:
+    """Return how long stopped processes stood until the supervisor ended them."""
+    since: dict[int, int] = {}
+    took: list[int] = []
+    for event in harness:
+        if event.what == "stopped":
+            since[event.size] = event.at_ns
+        elif event.what == "continued":
+            since.pop(event.size, None)
+        elif event.what == "died" and event.size in since:
+            took.append(event.at_ns - since.pop(event.size))
+    return took
+
+
+def serving_ns(harness: Iterable[Event]) -> dict[str, list[int]]:
+    """Return by role how long after its kill a process had a successor that served.
+
+    Left out are successors that were killed or stopped themselves.
+    """
+    since: dict[str, int] = {}
+    took: dict[str, list[int]] = {}
+    for event in harness:
+        if event.what == "killed":
+            since[event.who] = event.at_ns
+        elif event.what == "stopped":
+            since.pop(event.who, None)
+        elif event.what == "serves" and event.who in since:
+            role = event.who.split()[0]
+            took.setdefault(role, []).append(event.at_ns - since.pop(event.who))
+    return took

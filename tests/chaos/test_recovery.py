@@ -1,0 +1,77 @@
+import pytest
+
+from tests.chaos.history import Event
+from tests.chaos.recovery import recoveries, replaced_ns, serving_ns
+
+SECOND_NS = 1_000_000_000
+
+
+def at(seconds: float) -> int:
+    return round(seconds * SECOND_NS)
+
+
+def kill(seconds: float, who: str, number: int = 1) -> Event:
+    return Event(at(seconds), who, "killed", index=number, how="SIGKILL", size=70 + number)
+
+
+def event(seconds: float, who: str, what: str, pid: int = 7) -> Event:
+    return Event(at(seconds), who, what, size=pid)  # type: ignore[arg-type]
+
+
+def besides(*others: Event, took: float = 1.0) -> tuple[str, ...]:
+    """Return what is said to have held up a kill at 10 s."""
+    events = sorted([kill(10, "gateway 0"), *others], key=lambda e: e.at_ns)
+    probes = {1: at(took), 2: at(0.5)}
+    [found] = [r for r in recoveries(events, probes) if r.who == "gateway 0"]
+    assert found.took_ns == at(took)
+    return found.meanwhile
+
+
+def test_a_kill_alone() -> None:
+    assert besides() == ()
+    assert besides(kill(9, "dispatcher", 2), kill(11.1, "dispatcher", 3)) == ()
+
+
+@pytest.mark.parametrize("seconds", [9.6, 10.9])
+def test_another_kill_near_by(seconds: float) -> None:
+    assert besides(kill(seconds, "dispatcher", 2)) == (f"dispatcher SIGKILL {seconds - 10:+.1f} s",)
+
+
+def test_one_blow_is_one_kill() -> None:
+    assert besides(kill(10.01, "dispatcher", 2)) == ()
+
+
+def test_stats_serves_nobody() -> None:
+    assert besides(kill(10.5, "stats", 2), event(9, "stats", "stopped")) == ()
+
+
+def test_another_process_stood_still() -> None:
+    stopped = event(7, "gateway 1", "stopped")
+    assert besides(stopped, event(10.2, "gateway 1", "continued")) == (
+        "gateway 1 stood still -3.0 s",
+    )
+    assert besides(stopped, event(10.2, "gateway 1", "died")) != ()
+    assert besides(stopped, event(9.9, "gateway 1", "continued")) == ()
+
+
+def test_how_long_stopped_processes_stood() -> None:
+    events = [
+        event(1, "stats", "stopped", 5),
+        event(2, "gateway 0", "stopped", 6),
+        event(3, "gateway 0", "continued", 6),
+        event(5, "stats", "died", 5),
+        event(9, "gateway 0", "died", 6),
+    ]
+    assert replaced_ns(events) == [at(4)]
+
+
+def test_how_soon_a_successor_served() -> None:
+    events = [
+        kill(1, "stats", 1),
+        kill(2, "stats", 2),
+        event(2.5, "stats", "serves"),
+        kill(3, "gateway 0", 3),
+        event(3.2, "gateway 0", "stopped"),
+        event(9, "gateway 0", "serves"),
+    ]
+    assert serving_ns(events) == {"stats": [at(0.5)]}
