@@ -21,7 +21,8 @@ from websockets.frames import CloseCode
 from websockets.protocol import OPEN, SEND_EOF
 
 from scheduler.config import LimitSettings
-from scheduler.gateway.handshake import Accepted, Entrance, Handshake, Refused
+from scheduler.gateway.addresses import Addresses
+from scheduler.gateway.handshake import Accepted, Entrance, Handshake, Refused, Room
 from scheduler.gateway.inbound import Inbound, Message, OverRate, Pong, Violation
 from scheduler.gateway.keepalive import Keepalive
 from scheduler.gateway.messages import busy, error_message, error_of
@@ -109,6 +110,8 @@ class ConnectionContext:
     """Messages that are not whole yet."""
     openings: set[asyncio.Task[None]]
     """Of sockets in the TLS handshake, which are no connections yet."""
+    addresses: Addresses
+    """All these sockets, by the address at the other end."""
 
     @property
     def has_room(self) -> bool:
@@ -122,6 +125,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "__weakref__",
+        "_address_key",
         "_context",
         "_early",
         "_flush_due",
@@ -160,6 +164,7 @@ class Connection(asyncio.Protocol):
         self._peer: Peer | None = None
         self._early: bytes | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._address_key = ""
         self.awaited_pong = -1
         self.keepalive_slot = -1
         self.peer_address = ""
@@ -228,13 +233,15 @@ class Connection(asyncio.Protocol):
         """Have `successor` serve the socket; for the peer the connection is lost."""
         assert self.can_hand_over
         assert self._early is not None
-        context = self._context
+        context, address_key = self._context, self._address_key
 
         def gone() -> None:
+            context.addresses.leave(address_key)
             context.connections.discard(successor)
             context.counters.add("connections", -1)
 
         self._flush()
+        self._address_key = ""  # the socket counts on
         self.connection_lost(None)
         context.connections.add(successor)
         context.counters.add("connections")
@@ -264,8 +271,7 @@ class Connection(asyncio.Protocol):
         elif self._phase is Phase.OPEN:
             self.is_ended = True
             assert self._inbound is not None
-            if self._inbound.protocol.state is OPEN:  # else the peer's close is being handled
-                self._inbound.protocol.send_close(code, short_reason(reason))
+            self._inbound.protocol.send_close(code, short_reason(reason))
             self._follow_protocol()
 
     def abort(self) -> None:
@@ -273,20 +279,33 @@ class Connection(asyncio.Protocol):
         self._start_closing()
         self._transport.abort()
 
+    # --- for whoever accepts sockets -----------------------------------------------------
+
+    def count_address(self, address: str) -> None:
+        """Count the socket as one of its peer's, from now on."""
+        if not self._address_key:
+            self._address_key = self._context.addresses.enter(address)
+
+    def discount_address(self) -> None:
+        """Count it no more: it is gone. Harmless when repeated."""
+        self._context.addresses.leave(self._address_key)
+        self._address_key = ""
+
     # --- what the event loop calls -------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A socket was accepted."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         context, limits = self._context, self._context.limits
+        address = transport.get_extra_info("peername")
+        self.peer_address = str(address[0]) if address else ""
+        self.count_address(self.peer_address)
         has_room = context.has_room
         context.connections.add(self)
         context.counters.add("connections")
         if not has_room:
             self.abort()
             return
-        address = transport.get_extra_info("peername")
-        self.peer_address = str(address[0]) if address else ""
         high = min(WRITE_PAUSE_BYTES, limits.write_buffer_bytes_max // 2)
         self._transport.set_write_buffer_limits(high, high // 4)
         self._set_deadline(limits.handshake_timeout_seconds)
@@ -331,6 +350,7 @@ class Connection(asyncio.Protocol):
         self._context.keepalive.remove(self)
         self._context.connections.discard(self)
         self._context.counters.add("connections", -1)
+        self.discount_address()
         if self._handshake_failed:
             self._context.counters.add("handshakes_failed_total")
         self._tell_closed()
@@ -360,10 +380,11 @@ class Connection(asyncio.Protocol):
         """Take bytes of the handshake; return those that follow it."""
         context = self._context
         assert self._handshake is not None
-        full = len(context.connections) > context.limits.connections_per_gateway_max
-        outcome = self._handshake.receive(data, full=full)
+        outcome = self._handshake.receive(data, room=self._room())
         if outcome is None:
             return b""
+        if isinstance(outcome, Refused) and outcome.code is not None:
+            context.count_refusal(outcome.code)
         self._handshake = None
         self._handshake_failed = isinstance(outcome, Refused)
         self._outbound.add(outcome.reply)
@@ -382,6 +403,12 @@ class Connection(asyncio.Protocol):
         self.bearer = outcome.bearer
         self._peer = context.factories[outcome.path](self)
         return outcome.rest
+
+    def _room(self) -> Room:
+        context = self._context
+        if len(context.connections) > context.limits.connections_per_gateway_max:
+            return Room.FULL
+        return Room.ADDRESS_FULL if context.addresses.is_over(self._address_key) else Room.FREE
 
     # --- messages ------------------------------------------------------------------------
 

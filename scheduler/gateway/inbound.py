@@ -1,7 +1,8 @@
 """What a connection receives: frames in, whole messages within the connection's limits out.
 
 Sans-I/O, around websockets' sans-I/O protocol object, which checks the frames themselves: order,
-masks, reserved bits, opcodes, sizes.
+masks, reserved bits, opcodes, sizes. Only messages of one frame, nearly all there are, go past it:
+for it a message of 700 bytes takes 9.5 us, for the few lines here 0.8 (tests/benchmarks).
 """
 
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import NamedTuple
 from websockets.exceptions import PayloadTooBig
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import OPEN, SERVER, Protocol
+from websockets.speedups import apply_mask
 
 from scheduler.gateway.handshake import library_log
 from scheduler.gateway.rate import MessageRate
@@ -25,10 +27,27 @@ each would be more than a process can read. Speech comes at 0.04 MB a second and
 CONTROL_BYTES_MAX = 125
 """Payload of a ping, pong or close, RFC 6455 section 5.5."""
 
-_SLICE_BYTES = 16 << 10
-"""Parsed at a time, so that a flood of tiny frames is noticed before the whole 256 KiB that one
-read may bring have cost 0.2 s. The parser's buffer stays small too: fed 64 KiB at a time, echoes
-of 44 KB took twice as long, for page faults."""
+_FIN = 0x80
+_CONTROL = 0x08
+_MASKED = 0x80
+_LENGTH = 0x7F
+_LENGTH_16, _LENGTH_64 = 126, 127
+"""Lengths that stand in the next two or eight bytes."""
+
+_WHOLE = {_FIN | Opcode.TEXT: True, _FIN | Opcode.BINARY: False}
+"""First bytes of messages of one frame: whether they are text."""
+
+_ALLOWED = frozenset(
+    {
+        *(
+            fin | opcode
+            for fin in (0, _FIN)
+            for opcode in (Opcode.CONT, Opcode.TEXT, Opcode.BINARY)
+        ),
+        *(_FIN | opcode for opcode in (Opcode.CLOSE, Opcode.PING, Opcode.PONG)),
+    }
+)
+"""First bytes of all frames that break no rule by it."""
 
 
 class Message(NamedTuple):
@@ -89,13 +108,30 @@ class Inbound:
     to send afterwards.
     """
 
-    __slots__ = ("_fragments", "_is_text", "_rate", "messages_per_second_max", "protocol")
+    __slots__ = (
+        "_failing",
+        "_fragments",
+        "_held",
+        "_is_text",
+        "_message_bytes_max",
+        "_rate",
+        "_wanted",
+        "messages_per_second_max",
+        "protocol",
+    )
 
     def __init__(self, message_bytes_max: int, messages_per_second_max: int, now: float) -> None:
         self.protocol: Protocol = _Frames(message_bytes_max)
         self.allow(messages_per_second_max, now)
         self._fragments: list[bytes] = []
         self._is_text = False
+        self._message_bytes_max = message_bytes_max
+        self._held = bytearray()
+        """The beginning of a frame."""
+        self._wanted = 0
+        """How much of it there must be to go on."""
+        self._failing = False
+        """The protocol object has a frame that breaks a rule, and takes all that follows."""
 
     def allow(self, messages_per_second_max: int, now: float) -> None:
         """Begin a rate of messages."""
@@ -108,26 +144,77 @@ class Inbound:
         Raises Violation, and looks at nothing that came after it. What the protocol object itself
         finds wrong it keeps as `protocol.parser_exc`, and ends the connection.
         """
-        for start in range(0, len(data), _SLICE_BYTES):
-            whole = len(data) <= _SLICE_BYTES
-            self.protocol.receive_data(data if whole else data[start : start + _SLICE_BYTES])
-            for frame in self.protocol.events_received():
-                assert isinstance(frame, Frame)
-                event = self._take(frame, now)
-                if event is not None:
-                    yield event
+        if self._held:
+            self._held += data
+            if len(self._held) < self._wanted:
+                return
+            data = bytes(self._held)
+            self._held.clear()
+        start = 0
+        while start < len(data):
+            size, length = self._measure(data, start)
+            if start + size > len(data):
+                self._held += data[start:]
+                self._wanted = size
+                return
+            end = start + size
+            is_text = _WHOLE.get(data[start])
+            if self._failing or is_text is None or self._fragments or self.protocol.state != OPEN:
+                yield from self._through_protocol(data[start:end], now)
+            else:
+                masked = end - length
+                payload = apply_mask(data[masked:end], data[masked - 4 : masked])
+                yield self._complete(is_text, payload, 0, now)
+            start = end
+
+    def _measure(self, data: bytes, start: int) -> tuple[int, int]:
+        """Return the bytes of the frame at `start`, and of its payload.
+
+        Where that can't be told yet it is the bytes that it takes to tell. A frame that breaks a
+        rule is given to the protocol object as it is, with all behind it.
+        """
+        rest = len(data) - start
+        if self._failing:
+            return rest, 0
+        if rest < 2:
+            return 2, 0
+        length = data[start + 1] & _LENGTH
+        size = 6 + length
+        if length >= _LENGTH_16:
+            head = 4 if length == _LENGTH_16 else 10
+            if rest < head:
+                return head, 0
+            length = int.from_bytes(data[start + 2 : start + head])
+            size = head + 4 + length
+        self._failing = (
+            data[start] not in _ALLOWED
+            or data[start + 1] < _MASKED
+            or length > self._message_bytes_max
+            or (length > CONTROL_BYTES_MAX and data[start] & _CONTROL != 0)
+        )
+        return (rest, 0) if self._failing else (size, length)
+
+    def _through_protocol(self, frames: bytes, now: float) -> Iterator[Message | Pong | OverRate]:
+        self.protocol.receive_data(frames)
+        for frame in self.protocol.events_received():
+            assert isinstance(frame, Frame)
+            event = self._take(frame, now)
+            if event is not None:
+                yield event
 
     def pongs(self) -> list[bytes]:
         """Return pongs that are due; none once a close frame stands behind them."""
-        return self.protocol.data_to_send() if self.protocol.state is OPEN else []
+        protocol = self.protocol
+        return protocol.data_to_send() if protocol.writes and protocol.state is OPEN else []
 
     @property
     def unfinished_bytes(self) -> int:
         """What is kept of a message, or a frame, that is not whole yet."""
-        return len(self.protocol.reader.buffer) + (self.protocol.current_size or 0)
+        return len(self._held) + (self.protocol.current_size or 0)
 
     def forget(self) -> None:
         """Drop the fragments of a message that is not whole; the connection must be failing."""
+        self._held.clear()
         self._fragments = []
         self.protocol.current_size = None
 

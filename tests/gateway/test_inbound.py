@@ -1,12 +1,15 @@
 """The receiving half of a connection, without a socket."""
 
+import contextlib
 import itertools
 import tracemalloc
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from websockets.exceptions import PayloadTooBig
+from websockets.frames import Frame, Opcode
 
 from scheduler.gateway.inbound import (
     BYTES_PER_COST,
@@ -59,6 +62,54 @@ def test_messages_come_whole_however_they_are_cut(
     ]
     pings = stream.count(frame(PING))
     assert inbound.protocol.data_to_send() == [b"\x8a\x00"] * pings
+
+
+FRAMES = st.builds(
+    lambda head, payload, masked, length: (
+        bytes((head,)) + frame(TEXT, payload, masked=masked)[1:][: length or None]
+    ),
+    st.one_of(
+        st.sampled_from([0x81, 0x82, 0x01, 0x80, 0x00, 0x88, 0x89, 0x8A]), st.integers(0, 255)
+    ),
+    st.one_of(
+        st.binary(max_size=20),
+        st.sampled_from([b"", b"\x03\xe8", b"x" * 125, b"x" * 126, b"x" * 200, b"x" * 70_000]),
+    ),
+    st.sampled_from([True] * 9 + [False]),
+    st.sampled_from([0] * 9 + [1, 3, 9]),
+)
+"""Whole ones and cut ones, allowed and not."""
+
+
+@given(st.lists(FRAMES, max_size=8), st.lists(st.integers(0, 5_000), max_size=6))
+def test_what_goes_past_the_protocol_object_is_what_it_would_have_said(
+    frames: list[bytes], read_cuts: list[int]
+) -> None:
+    stream = b"".join(frames)
+    inbound = make_inbound(message_bytes_max=66_000, per_second=1_000_000)
+    reference = make_inbound(message_bytes_max=66_000).protocol
+    messages = []
+    with contextlib.suppress(Violation):  # of UTF-8, which the protocol object leaves to us
+        for data in split(stream, read_cuts):
+            for event in inbound.receive(data, now=0.0):
+                messages += [event.payload] if isinstance(event, Message) else []
+        reference.receive_data(stream)
+        assert inbound.protocol.state == reference.state
+        assert type(inbound.protocol.parser_exc) is type(reference.parser_exc)
+        assert inbound.protocol.data_to_send() == reference.data_to_send()
+        assert messages == _messages(reference.events_received())
+
+
+def _messages(frames: Iterable[object]) -> list[bytes]:
+    whole, begun = [], b""
+    for found in frames:
+        assert isinstance(found, Frame)
+        if found.opcode in {Opcode.CONT, Opcode.TEXT, Opcode.BINARY}:
+            begun += found.data
+            if found.fin:
+                whole.append(begun)
+                begun = b""
+    return whole
 
 
 def test_pongs_are_handed_on_even_over_the_rate() -> None:

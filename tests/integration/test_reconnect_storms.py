@@ -14,7 +14,11 @@ from tests.integration.peers import (
 )
 from tests.integration.talk import kill_and_wait
 
-SETTINGS = {"gateways": 1, "scheduler.job_timeout_seconds": 10}
+SETTINGS = {
+    "gateways": 1,
+    "scheduler.job_timeout_seconds": 10,
+    "limits.sessions_per_gateway_max": 512,
+}
 
 SESSIONS = 300
 NODES = 30
