@@ -10,7 +10,7 @@ class ChunkSeqs:
 
     def __init__(self) -> None:
         self.cut: int | None = None
-        """The last one of the utterance that ended last; None: it had none."""
+        """The last one of all utterances that have ended; None: they had none."""
         self._taken: int | None = None
         self._repeats_to: int | None = None
 
@@ -21,8 +21,9 @@ class ChunkSeqs:
             self.end()
 
     def end(self) -> None:
-        """The utterance has ended."""
-        self.cut = self._taken
+        """The utterance has ended, or has had before."""
+        if self._taken is not None:
+            self.cut = self._taken
         self._taken = self._repeats_to = None
 
     def resume(self) -> int | None:

@@ -153,6 +153,9 @@ class Splice:
         client.set_protocol(_End(self, client, owner))
         owner.set_protocol(_End(self, owner, client))
         owner.set_write_buffer_limits(WRITE_PAUSE_BYTES)
+        if owner.is_closing():  # it may have been told already that its socket is gone
+            self.lost(owner)
+            return
         owner.write(self._greeting + early)
         if self._answer:
             client.write(self._answer)
@@ -179,8 +182,10 @@ class Splice:
             self._deadline = self._loop.call_later(self._close_timeout_seconds, self.abort)
 
     def lost(self, transport: asyncio.Transport) -> None:
-        """One is gone."""
-        self._open.discard(transport)
+        """One is gone; harmless when repeated."""
+        if transport not in self._open:
+            return
+        self._open.remove(transport)
         self.end()
         if not self._open:
             assert self._deadline is not None

@@ -80,7 +80,26 @@ class ReplyTail:
         self.bytes -= self._kept.popleft().size
 
 
-class Tails:
+class TailSizes:
+    """What the tails of many sessions take together."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[ReplyTail, int] = {}
+        self.bytes = 0
+        """In all."""
+
+    def count(self, tail: ReplyTail) -> None:
+        """Count what `tail` takes by now; it becomes the latest."""
+        self.leave(tail)
+        self._sizes[tail] = tail.bytes
+        self.bytes += tail.bytes
+
+    def leave(self, tail: ReplyTail) -> None:
+        """Count `tail` no longer; harmless when repeated."""
+        self.bytes -= self._sizes.pop(tail, 0)
+
+
+class Tails(TailSizes):
     """The tails of all sessions that have a socket, bounded together.
 
     Each alone is small, but all of them would be more than a machine has. Over the bound, the
@@ -88,21 +107,13 @@ class Tails:
     """
 
     def __init__(self, bytes_max: int) -> None:
+        super().__init__()
         self._bytes_max = bytes_max
-        self._sizes: dict[ReplyTail, int] = {}
-        self.bytes = 0
-        """In all."""
 
     def note(self, tail: ReplyTail) -> None:
         """`tail` has got a reply, or its session a socket; others' may be forgotten for it."""
-        self.leave(tail)
-        self._sizes[tail] = tail.bytes
-        self.bytes += tail.bytes
+        self.count(tail)
         while self.bytes > self._bytes_max:
             oldest = next(iter(self._sizes))
             self.leave(oldest)
             oldest.forget_sent()
-
-    def leave(self, tail: ReplyTail) -> None:
-        """Count `tail` no longer; harmless when repeated."""
-        self.bytes -= self._sizes.pop(tail, 0)

@@ -22,13 +22,20 @@ from scheduler.errors import NotAdmitted, PeerError
 from scheduler.gateway.chunk_seqs import ChunkSeqs
 from scheduler.gateway.connection import Connection
 from scheduler.gateway.context import GatewayContext
-from scheduler.gateway.reply_tail import Reply, ReplyTail, Tails
+from scheduler.gateway.reply_tail import Reply, ReplyTail, Tails, TailSizes
 from scheduler.identity.address_limit import AddressLimit
 from scheduler.protocol.codes import ErrorCode
 from scheduler.protocol.session import SessionResume
 
-TAILS_BYTES_MAX = 256 << 20
+TAILS_BYTES_MAX = 128 << 20
 """Replies kept of all sessions of a gateway that have a socket."""
+
+WAITING_BYTES_MAX = 256 << 20
+"""Replies kept of all that have none. Twice the other, so that there is room for what still comes
+where all lose theirs at once."""
+
+ENDED_MAX = 10_000
+"""Sessions known to have ended, of the last."""
 
 _SECRET_BYTES = 32
 _TOKEN = re.compile(r"([0-9]{1,3})\.([0-9]{1,9})\.[A-Za-z0-9_-]+")
@@ -123,7 +130,9 @@ class ResumeDesk:
         self._sessions: dict[str, tuple[Resumable, Resumption]] = {}
         self._suspended: OrderedDict[str, int] = OrderedDict()
         """When each session ends, the first to end first."""
+        self._ended: OrderedDict[str, None] = OrderedDict()
         self._tails = Tails(TAILS_BYTES_MAX)
+        self._waiting = TailSizes()
         self._limit = AddressLimit(
             identity.wrong_per_address_max, round(identity.window_seconds * 1e9)
         )
@@ -144,13 +153,16 @@ class ResumeDesk:
         tail.add(reply, sent=sent)
         if sent:
             self._tails.note(tail)
-        elif tail.is_broken and resumption.is_suspended:
-            self._end_soon(resumption.session_id)
+        elif resumption.is_suspended:
+            self._waiting.count(tail)
+            if tail.is_broken:
+                self._end_soon(resumption.session_id)
 
     def suspend(self, resumption: Resumption) -> None:
         """The session's socket is gone; the oldest of too many such sessions ends."""
         resumption.is_suspended = True
         self._tails.leave(resumption.tail)
+        self._waiting.count(resumption.tail)
         self._suspended[resumption.session_id] = self._context.now_ns + self._window_ns
         self._show_suspended()
         if resumption.tail.is_broken:
@@ -161,16 +173,23 @@ class ResumeDesk:
     def leave(self, resumption: Resumption) -> None:
         """The session has ended."""
         del self._sessions[resumption.session_id]
+        self._ended[resumption.session_id] = None
+        if len(self._ended) > ENDED_MAX:
+            self._ended.popitem(last=False)
         self._tails.leave(resumption.tail)
         self._wake(resumption)
 
     def sweep(self, now_ns: int) -> None:
-        """End the sessions that were not resumed in time; call it several times a second."""
+        """End the sessions that were not resumed in time, and the oldest where all that wait hold
+        too much; call it several times a second."""
         while self._suspended and next(iter(self._suspended.values())) <= now_ns:
             self._end_first("the session was not resumed")
+        while self._waiting.bytes > WAITING_BYTES_MAX:
+            self._end_first("sessions that wait to be resumed hold too much")
 
     def _wake(self, resumption: Resumption) -> None:
         resumption.is_suspended = False
+        self._waiting.leave(resumption.tail)
         self._suspended.pop(resumption.session_id, None)
         self._show_suspended()
 
@@ -210,6 +229,8 @@ class ResumeDesk:
             # No guess: a gateway that is gone issued it. All of its clients come at once, and
             # those behind one address must learn of it rather than be told to wait.
             raise self._refusal(address, "its gateway is gone")
+        if resume.session_id in self._ended:  # likewise, after an outage that lasted too long
+            raise self._refusal(address, "the session has ended")
         self._check_limit(address)
         session, resumption = self._sessions.get(resume.session_id, (None, self._nobody))
         if not resumption.knows(resume.resume_token) or session is None:

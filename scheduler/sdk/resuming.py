@@ -102,7 +102,10 @@ class ResumingConnection:
         """Close the socket; at most 5 s, then it is cut off."""
         self._ending = True
         await self._stop_repeating()
-        await self._connection.close()
+        closed = None
+        while closed is not self._connection:  # another may have been opened meanwhile
+            closed = self._connection
+            await closed.close()
 
     def abort(self) -> None:
         """Cut the socket off, as a crash would."""

@@ -91,9 +91,10 @@ class Site:
         await until(lambda: bool(self.peers))
         return self.peers[0]
 
-    async def raw(self) -> "RawSocket":
-        """Connect without a handshake."""
-        raw = RawSocket(*await asyncio.open_connection("127.0.0.1", self.port))
+    async def raw(self, host: str = "127.0.0.1") -> "RawSocket":
+        """Connect from that address of this machine, without a handshake."""
+        streams = await asyncio.open_connection("127.0.0.1", self.port, local_addr=(host, 0))
+        raw = RawSocket(*streams)
         self.raws.append(raw)
         return raw
 
@@ -112,6 +113,7 @@ async def serve(
     tls: ssl.SSLContext | None = None,
     reads_tokens: bool = False,
     responders: Mapping[str, Responder] | None = None,
+    peer: Callable[[Connection], RecordingPeer] = RecordingPeer,
     **limits: Any,
 ) -> AsyncIterator[Site]:
     """Serve with these limits; check that at the end all is closed and nobody was told twice."""
@@ -120,7 +122,7 @@ async def serve(
     refusals: list[str] = []
 
     def make_peer(connection: Connection) -> RecordingPeer:
-        peers.append(RecordingPeer(connection))
+        peers.append(peer(connection))
         return peers[-1]
 
     loop = asyncio.get_running_loop()

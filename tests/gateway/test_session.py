@@ -252,3 +252,50 @@ def test_draining_refuses_new_work_and_closes_once_idle(world: World) -> None:
     node.answer(job)
     assert "translation_result" in busy.heard_types()
     assert busy.wire.closed == (1012, "service restart")
+
+
+def lose(session: FakeSession) -> None:
+    session.wire.is_open = False
+    session.hang_up()
+
+
+def resume(world: World, ack: dict[str, Any]) -> FakeSession:
+    """Take a session up on another socket."""
+    again = FakeSession(world, 0)
+    again.say(
+        type="session_resume",
+        session_id=ack["session_id"],
+        resume_token=ack["resume_token"],
+        replies_received=0,
+    )
+    return again
+
+
+def test_what_was_cut_is_known_after_the_pause_was_looked_for_once_more(
+    make_world: MakeWorld,
+) -> None:
+    settings = SchedulerSettings(web_task_segmentation=SegmentationSettings(pause_ms=1))
+    world = make_world(Config(scheduler=settings))
+    session = world.session(resumable=True)
+    (ack,) = session.wire.take()
+    session.say(type="audio_chunk", seq=6, is_final=False, payload="AAAA")
+    session.say(type="audio_chunk", seq=7, is_final=True)
+    for _ in range(1_000):
+        world.loop.call_later(0.001, world.loop.stop)
+        world.loop.run_forever()
+        if session.peer._pause_timer is None:
+            break
+    lose(session)
+    (again,) = resume(world, ack).wire.take()
+    assert (again["cut_seq"], again["received_seq"], again["next_utterance_index"]) == (7, None, 1)
+
+
+def test_a_refusal_while_there_is_no_socket_is_told_on_the_next(world: World) -> None:
+    session = world.session(resumable=True)
+    (ack,) = session.wire.take()
+    session.say(type="audio_chunk", seq=0, is_final=False, payload="AAAA")
+    lose(session)
+    session.peer.give_up()
+    resumed, refusal = resume(world, ack).wire.take()
+    assert (resumed["received_seq"], resumed["received_bytes"]) == (0, 0)
+    assert (refusal["type"], refusal["code"]) == ("error", "SERVER_BUSY")

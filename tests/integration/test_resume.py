@@ -499,8 +499,9 @@ async def test_sessions_die_with_their_gateway(cluster: Cluster, place: int) -> 
 
 
 async def test_a_relaying_gateway_that_dies_costs_a_socket_and_no_session(
-    cluster: Cluster,
+    own_cluster: Cluster,
 ) -> None:
+    cluster = own_cluster
     async with node_at(cluster, 0, hold) as node, a_client(cluster) as client:
         await client.speak(0)
         job = await node.job(0)
