@@ -59,11 +59,11 @@ static void init(struct driver *driver)
     speech_init(&driver->speech, options->audio_bytes, options->seed);
     driver->sessions = allocate(options->sessions, sizeof *driver->sessions);
     for (uint32_t i = 0; i < options->sessions; i++) {
-        driver->sessions[i].link = (struct link) {.fd = -1, .kind = LINK_SESSION, .number = i};
+        driver->sessions[i].link = (struct link) {.kind = LINK_SESSION, .number = i};
     }
     driver->nodes = allocate(options->nodes, sizeof *driver->nodes);
     for (uint32_t i = 0; i < options->nodes; i++) {
-        driver->nodes[i].link = (struct link) {.fd = -1, .kind = LINK_NODE, .number = i};
+        driver->nodes[i].link = (struct link) {.kind = LINK_NODE, .number = i};
     }
     while (table < 2 * options->sessions) {
         table *= 2;
@@ -228,16 +228,21 @@ static void obey(struct driver *driver)
     buffer_free(&input);
 }
 
+static void abandon(struct link *link)
+{
+    if (link->state != LINK_CLOSED) {
+        link_close(link);
+    }
+}
+
 static void free_all(struct driver *driver)
 {
     for (uint32_t i = 0; i < driver->options.sessions; i++) {
         free(driver->sessions[i].ledger.ring);
-        buffer_free(&driver->sessions[i].link.in);
-        buffer_free(&driver->sessions[i].link.out);
+        abandon(&driver->sessions[i].link);
     }
     for (uint32_t i = 0; i < driver->options.nodes; i++) {
-        buffer_free(&driver->nodes[i].link.in);
-        buffer_free(&driver->nodes[i].link.out);
+        abandon(&driver->nodes[i].link);
     }
     timers_free(&driver->timers);
     buffer_free(&driver->scratch);
@@ -256,6 +261,7 @@ int main(int count, char **arguments)
     static struct driver driver;
 
     options_read(&driver.options, count, arguments);
+    keep_memory();
     init(&driver);
     wire_open_all(&driver);
     if (puts("ready") == EOF || fflush(stdout) != 0) {

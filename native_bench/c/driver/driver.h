@@ -72,7 +72,6 @@ struct driver {
     uint64_t to_start;   /* utterances that begin the closed loop */
     int64_t planned_ns;  /* the next utterance of the open loop */
     uint32_t next_session;
-    uint32_t next_node;  /* which a relay is told to send to */
     uint64_t open;       /* utterances without an answer */
     int64_t answered_ns; /* the last answer */
 

@@ -91,8 +91,9 @@ void session_speak(struct driver *driver, struct session *session, int64_t plann
     }
     message->size = 0;
     if (driver->options.relay) {
-        buffer_add_slice(message, driver->nodes[driver->next_node].id);
-        driver->next_node = (driver->next_node + 1) % driver->options.nodes;
+        /* Always the same node: over several ways utterances would overtake each other. */
+        buffer_add_slice(message,
+                         driver->nodes[session->link.number % driver->options.nodes].id);
     }
     buffer_print(message,
                  "{\"type\":\"utterance\",\"session_id\":\"%.*s\",\"utterance_index\":%" PRIu64

@@ -82,7 +82,7 @@ void wire_flush(struct driver *driver, struct link *link)
     struct buffer *frames = &driver->frames;
 
     if (frames->size > 0 && link->state != LINK_CLOSED
-        && !link_write(link, driver->epoll, frames->data, frames->size)) {
+        && !stream_write(&link->stream, frames->data, frames->size)) {
         lose(driver, link);
     }
     frames->size = 0;
@@ -170,21 +170,21 @@ static void take_frames(struct driver *driver, struct link *link, struct buffer 
     }
     wire_flush(driver, link);
     if (link->state != LINK_CLOSED) {
-        link_keep(link, data, at);
+        stream_keep(&link->stream, data, at);
     }
 }
 
 static void read_link(struct driver *driver, struct link *link)
 {
     struct buffer *data = &driver->scratch;
-    bool alive = link_read(link, data);
+    bool alive = stream_read(&link->stream, data);
     size_t at = 0;
 
     if (link->state == LINK_UPGRADING) {
         at = take_handshake(driver, link, data);
     }
     if (link->state == LINK_UPGRADING) {
-        link_keep(link, data, at);
+        stream_keep(&link->stream, data, at);
     } else {
         take_frames(driver, link, data, at);
     }
@@ -198,10 +198,10 @@ void wire_take_event(struct driver *driver, struct link *link, uint32_t events)
     if (link->state == LINK_CONNECTING) {
         struct link_target target = target_of(driver, link);
 
-        link_upgrade(link, driver->epoll, &target, &driver->random);
+        link_upgrade(link, &target, &driver->random);
         return;
     }
-    if (events & EPOLLOUT && !link_write_rest(link, driver->epoll)) {
+    if (events & EPOLLOUT && !stream_write_rest(&link->stream)) {
         lose(driver, link);
         return;
     }

@@ -1,12 +1,25 @@
 #include "common.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+
+#define KEPT_BYTES_MAX (32 << 20) /* the most that mallopt takes */
+
+bool slice_is(struct slice slice, const char *text)
+{
+    return slices_equal(slice, (struct slice) {text, strlen(text)});
+}
+
+bool slices_equal(struct slice a, struct slice b)
+{
+    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
 
 void die(const char *format, ...)
 {
@@ -43,6 +56,13 @@ void *reallocate(void *memory, size_t count, size_t size)
         die("no memory for %zu times %zu bytes", count, size);
     }
     return moved;
+}
+
+void keep_memory(void)
+{
+    /* An allocator that does not take these, a sanitizer's say, is slower and no worse. */
+    (void) mallopt(M_MMAP_THRESHOLD, KEPT_BYTES_MAX);
+    (void) mallopt(M_TRIM_THRESHOLD, KEPT_BYTES_MAX);
 }
 
 int64_t now_ns(void)

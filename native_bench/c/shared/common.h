@@ -3,6 +3,7 @@
 #ifndef COMMON_H
 #define COMMON_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,10 @@ struct slice {
     size_t size;
 };
 
+bool slice_is(struct slice slice, const char *text);
+
+bool slices_equal(struct slice a, struct slice b);
+
 /* Print the program's name and a reason on standard error, and exit with 1. */
 _Noreturn void die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -26,6 +31,9 @@ void *allocate(size_t count, size_t size);
 
 /* Resized memory; dies where there is none. */
 void *reallocate(void *memory, size_t count, size_t size);
+
+/* Have freed memory kept for the next time: giving it back costs a page fault for each 4 KB. */
+void keep_memory(void);
 
 /* The machine's monotonic clock. */
 int64_t now_ns(void);

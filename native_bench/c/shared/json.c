@@ -144,13 +144,3 @@ int64_t json_number(struct slice value)
     }
     return number;
 }
-
-bool slice_is(struct slice slice, const char *text)
-{
-    return slices_equal(slice, (struct slice) {text, strlen(text)});
-}
-
-bool slices_equal(struct slice a, struct slice b)
-{
-    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
-}

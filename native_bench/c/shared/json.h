@@ -6,8 +6,6 @@
 #ifndef JSON_H
 #define JSON_H
 
-#include <stdbool.h>
-
 #include "common.h"
 
 struct json {
@@ -27,9 +25,5 @@ struct slice json_string(struct slice value);
 
 /* A whole number from 0 on; -1 where the value is none. */
 int64_t json_number(struct slice value);
-
-bool slice_is(struct slice slice, const char *text);
-
-bool slices_equal(struct slice a, struct slice b);
 
 #endif
