@@ -352,6 +352,14 @@ class LimitSettings(_Table, frozen=True):
     ] = 4_096
     sessions_per_gateway_max: Annotated[Count, _help("sessions of one gateway")] = 16_384
     connections_per_gateway_max: Annotated[Count, _help("sockets of one gateway")] = 20_000
+    connections_per_address_max: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)],
+        _help(
+            "sockets that one address (of IPv6: one /64) may have open at each gateway process, so "
+            "as often as there are gateways in all; above, WebSockets are refused; behind a proxy "
+            "all peers have its address; 0 = no limit"
+        ),
+    ] = 0
     jobs_per_session_max: Annotated[Count, _help("unfinished jobs of a session")] = 32
     pending_per_class_max: Annotated[Count, _help("jobs waiting for a node, per requirement")] = (
         10_000

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from email.utils import formatdate
+from enum import Enum
 from http import HTTPStatus
 
 import msgspec
@@ -22,6 +23,8 @@ from websockets.exceptions import (
 )
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
+
+from scheduler.protocol.codes import ErrorCode
 
 HEAD_BYTES_MAX = 16 << 10
 """A browser's request is about 1 KiB, with large cookies 8 KiB."""
@@ -65,6 +68,16 @@ class HttpResponse:
 Responder = Callable[[], HttpResponse]
 
 
+class Room(Enum):
+    """Whether a socket that came may become a WebSocket."""
+
+    FREE = "free"
+    FULL = "full"
+    """The gateway has too many sockets."""
+    ADDRESS_FULL = "address full"
+    """The peer's address has too many."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entrance:
     """What the public port lets in."""
@@ -103,6 +116,8 @@ class Refused:
     """The connection won't become a WebSocket; `reply` says why."""
 
     reply: bytes
+    code: ErrorCode | None = None
+    """What it is refused for, where it isn't for the request itself."""
 
 
 Outcome = Accepted | Served | Refused
@@ -118,10 +133,10 @@ class Handshake:
         self._head_bytes = 0
         self._protocol = ServerProtocol(logger=library_log)
 
-    def receive(self, data: bytes, *, full: bool) -> Outcome | None:
+    def receive(self, data: bytes, *, room: Room) -> Outcome | None:
         """Take bytes; return None while the request is incomplete.
 
-        `full` refuses WebSockets for want of room. Not to be called again after an outcome.
+        Without room WebSockets are refused. Not to be called again after an outcome.
         """
         # Line by line: the library would go on to read what follows the request as frames, and
         # answer them ahead of the handshake.
@@ -133,7 +148,7 @@ class Handshake:
             start = end
             for request in self._protocol.events_received():
                 assert isinstance(request, Request)
-                return self._answer(request, data[end:], full)
+                return self._answer(request, data[end:], room)
             problem = self._protocol.handshake_exc
             if self._head_bytes > HEAD_BYTES_MAX or isinstance(problem, _TOO_LARGE):
                 return _refuse(
@@ -145,7 +160,7 @@ class Handshake:
                 return _refuse(HTTPStatus.BAD_REQUEST, f"bad request: {_why(self._protocol)}")
         return None
 
-    def _answer(self, request: Request, rest: bytes, full: bool) -> Outcome:
+    def _answer(self, request: Request, rest: bytes, room: Room) -> Outcome:
         if request.method not in {"GET", "HEAD"}:
             return _refuse(
                 HTTPStatus.METHOD_NOT_ALLOWED, "only GET is allowed", ("Allow", "GET, HEAD")
@@ -156,12 +171,8 @@ class Handshake:
             return Served(responder().encode(head_only=request.method == "HEAD"))
         if path not in self._entrance.paths:
             return _refuse(HTTPStatus.NOT_FOUND, "no such path")
-        if full:
-            return _refuse(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "too many connections; try again in a moment",
-                ("Retry-After", str(random.choice(RETRY_AFTER_SECONDS))),  # noqa: S311 - no secret
-            )
+        if room is not Room.FREE:
+            return _no_room(room)
         if not self._origin_allowed(request.headers):
             return _refuse(HTTPStatus.FORBIDDEN, "this Origin may not connect")
         return self._upgrade(request, path, rest)
@@ -206,6 +217,17 @@ def _bearer(headers: Headers) -> str | None:
     if not shown:
         return None
     return shown[0] if len(shown) == 1 else ""
+
+
+def _no_room(room: Room) -> Refused:
+    if room is Room.FULL:
+        code, status = ErrorCode.SERVER_BUSY, HTTPStatus.SERVICE_UNAVAILABLE
+        problem = "too many connections; try again in a moment"
+    else:
+        code, status = ErrorCode.RATE_LIMITED, HTTPStatus.TOO_MANY_REQUESTS
+        problem = "too many connections of your address; close some, or try again in a moment"
+    wait = ("Retry-After", str(random.choice(RETRY_AFTER_SECONDS)))  # noqa: S311 - no secret
+    return Refused(_refuse(status, problem, wait).reply, code)
 
 
 def _refuse(status: HTTPStatus, problem: str, *headers: tuple[str, str]) -> Refused:

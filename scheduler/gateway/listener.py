@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from websockets.frames import CloseCode
 
 from scheduler.config import Config, LimitSettings
+from scheduler.gateway.addresses import Addresses
 from scheduler.gateway.connection import Connection, ConnectionContext, Counters, Peer
 from scheduler.gateway.handshake import Entrance, Responder
 from scheduler.gateway.keepalive import Keepalive
@@ -84,6 +85,7 @@ class Listener:
             set(),
             Unfinished(limits.unfinished_bytes_max),
             set(),
+            Addresses(limits.connections_per_address_max),
         )
 
     def __len__(self) -> int:

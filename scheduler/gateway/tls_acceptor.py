@@ -10,6 +10,7 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -62,7 +63,7 @@ class TlsAcceptor:
     def _accept(self) -> None:
         for _ in range(_ACCEPTS_PER_TURN):
             try:
-                accepted, _ = self._listening.accept()
+                accepted, address = self._listening.accept()
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
@@ -72,9 +73,9 @@ class TlsAcceptor:
                     self._resuming = self._context.loop.call_later(_PAUSE_SECONDS, self._resume)
                     return
                 continue  # the peer's doing: it is gone already
-            self._begin(accepted)
+            self._begin(accepted, str(address[0]))
 
-    def _begin(self, accepted: socket.socket) -> None:
+    def _begin(self, accepted: socket.socket, address: str) -> None:
         context = self._context
         if not context.has_room:
             accepted.close()
@@ -82,26 +83,29 @@ class TlsAcceptor:
             return
         accepted.setblocking(False)
         context.counters.add("connections")
-        task = context.loop.create_task(self._shake_hands(accepted))
+        connection = self._make_connection()
+        connection.count_address(address)
+        task = context.loop.create_task(self._shake_hands(accepted, connection))
         context.openings.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(partial(self._ended, connection))
 
-    async def _shake_hands(self, accepted: socket.socket) -> None:
+    async def _shake_hands(self, accepted: socket.socket, connection: "Connection") -> None:
         limits = self._context.limits
         await self._context.loop.connect_accepted_socket(
-            self._make_connection,
+            lambda: connection,
             accepted,
             ssl=self._tls(),
             ssl_handshake_timeout=limits.handshake_timeout_seconds,
             ssl_shutdown_timeout=limits.close_timeout_seconds,
         )
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, connection: "Connection", task: asyncio.Task[None]) -> None:
         """The connection counts from here on, or there is none."""
         self._context.openings.discard(task)
         self._context.counters.add("connections", -1)
         error = None if task.cancelled() else task.exception()
         if task.cancelled() or error is not None:
             self._context.counters.add("handshakes_failed_total")
+            connection.discount_address()
         if error is not None and not isinstance(error, OSError):  # that is: not TLS, not time
             log.error("TLS handshake failed", exc_info=error)

@@ -21,13 +21,13 @@ class AddressLimit:
 
     def wait_ns(self, address: str, now_ns: int) -> int:
         """Return how long `address` isn't listened to; 0 where it is."""
-        started_ns, refusals = self._refused.get(_network(address), (0, 0))
+        started_ns, refusals = self._refused.get(network_of(address), (0, 0))
         left_ns = started_ns + self._window_ns - now_ns
         return left_ns if refusals >= self._refusals_max and left_ns > 0 else 0
 
     def add(self, address: str, now_ns: int) -> None:
         """Count a refusal."""
-        network = _network(address)
+        network = network_of(address)
         started_ns, refusals = self._refused.pop(network, (now_ns, 0))
         if now_ns - started_ns >= self._window_ns:
             started_ns, refusals = now_ns, 0
@@ -36,7 +36,7 @@ class AddressLimit:
             self._refused.popitem(last=False)
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """Return what counts as one address: of IPv6 the /64, all of which one subscriber has."""
     if ":" not in address:
         return address

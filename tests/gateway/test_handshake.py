@@ -18,6 +18,7 @@ from scheduler.gateway.handshake import (
     HttpResponse,
     Outcome,
     Refused,
+    Room,
     Served,
 )
 from tests.gateway.sockets import LOOPS, TEXT, frame, handshake, run_on, serve, until
@@ -27,8 +28,10 @@ ENTRANCE = Entrance(
 )
 
 
-def receive(data: bytes, *, entrance: Entrance = ENTRANCE, full: bool = False) -> Outcome | None:
-    return Handshake(entrance).receive(data, full=full)
+def receive(
+    data: bytes, *, entrance: Entrance = ENTRANCE, room: Room = Room.FREE
+) -> Outcome | None:
+    return Handshake(entrance).receive(data, room=room)
 
 
 def status(outcome: Outcome | None) -> int:
@@ -84,9 +87,9 @@ def test_a_token_of_other_bytes_is_none_of_ours() -> None:
 def test_a_request_may_come_in_any_two_pieces(cut: int, rest: bytes) -> None:
     data = handshake() + rest
     reader = Handshake(ENTRANCE)
-    outcome = reader.receive(data[:cut], full=False)
+    outcome = reader.receive(data[:cut], room=Room.FREE)
     if outcome is None:
-        outcome = reader.receive(data[cut:], full=False)
+        outcome = reader.receive(data[cut:], room=Room.FREE)
         cut = len(data)
     assert isinstance(outcome, Accepted)
     assert outcome.rest + data[cut:] == rest
@@ -100,7 +103,7 @@ def test_garbage_is_refused_or_incomplete(data: bytes) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_a_responder_answers(method: str) -> None:
-    outcome = receive(f"{method} /health?x HTTP/1.0\r\n\r\n".encode(), full=True)
+    outcome = receive(f"{method} /health?x HTTP/1.0\r\n\r\n".encode(), room=Room.FULL)
     assert isinstance(outcome, Served)
     head, _, body = outcome.reply.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
@@ -154,21 +157,39 @@ def test_refusals_say_why_in_json(data: bytes, expected: int) -> None:
 def test_a_line_without_end_is_refused() -> None:
     reader = Handshake(ENTRANCE)
     for _ in range(HEAD_BYTES_MAX // 1_000 + 1):
-        outcome = reader.receive(b"x" * 1_000, full=False)
+        outcome = reader.receive(b"x" * 1_000, room=Room.FREE)
         if outcome is not None:
             break
     assert status(outcome) == 431
 
 
 def test_a_full_gateway_asks_to_come_again() -> None:
-    outcome = receive(handshake(), full=True)
+    outcome = receive(handshake(), room=Room.FULL)
     assert isinstance(outcome, Refused)
     assert status(outcome) == HTTPStatus.SERVICE_UNAVAILABLE
+    assert outcome.code == "SERVER_BUSY"
     assert _retry_after(outcome) in RETRY_AFTER_SECONDS
 
 
+def test_an_address_with_too_many_sockets_is_asked_to_come_again() -> None:
+    outcome = receive(handshake(), room=Room.ADDRESS_FULL)
+    assert isinstance(outcome, Refused)
+    assert status(outcome) == HTTPStatus.TOO_MANY_REQUESTS
+    assert outcome.code == "RATE_LIMITED"
+    assert _retry_after(outcome) in RETRY_AFTER_SECONDS
+    head, _, body = outcome.reply.partition(b"\r\n\r\n")
+    assert b"\r\nContent-Type: application/json\r\n" in head
+    assert "address" in json.loads(body)["error"]
+
+
+@pytest.mark.parametrize("room", Room)
+def test_what_is_wrong_with_a_request_goes_before_the_want_of_room(room: Room) -> None:
+    assert status(receive(handshake("/other"), room=room)) == 404
+    assert status(receive(handshake("/health"), room=room)) == 200
+
+
 def test_not_all_are_asked_to_come_again_at_once() -> None:
-    outcomes = [receive(handshake(), full=True) for _ in range(100)]
+    outcomes = [receive(handshake(), room=Room.FULL) for _ in range(100)]
     waits = {_retry_after(outcome) for outcome in outcomes if isinstance(outcome, Refused)}
     assert len(waits) > 1
 

@@ -252,6 +252,33 @@ def test_those_over_the_limit_get_their_503(loop: str) -> None:
     run_on(loop, scenario)
 
 
+def test_each_socket_of_an_address_counts_once_from_the_start_of_its_handshake(loop: str) -> None:
+    async def scenario() -> None:
+        async with serve(
+            tls=server_context(FILES), connections_per_address_max=2, handshake_timeout_seconds=60
+        ) as site:
+            addresses = site.listener._context.addresses
+            for _ in range(20):  # at the limit, so that one counted twice would be refused
+                async with client(site), client(site):
+                    pass
+                await until(lambda: len(site.listener) == 0)
+            silent = [await site.raw() for _ in range(2)]
+            await until(lambda: site.counters["connections"] == 2)
+            raw = await raw_tls(site)
+            raw.send(handshake())
+            assert (await raw.response()).startswith(b"HTTP/1.1 429 ")
+            await raw.close()
+            for failing in silent:
+                failing.send(b"no TLS" * 10)
+            await until(lambda: site.counters["connections"] == 0)
+            assert len(addresses) == 0
+            async with client(site), client(site):
+                assert len(addresses) == 1
+        assert len(addresses) == 0
+
+    run_on(loop, scenario)
+
+
 def test_the_end_cuts_handshakes_that_are_under_way(loop: str) -> None:
     async def scenario() -> None:
         async with serve(tls=server_context(FILES)) as site:
