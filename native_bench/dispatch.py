@@ -15,12 +15,14 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import msgspec
 
+from native_bench import results
+from native_bench.costs import cpu_seconds
 from scheduler.config import Config, LimitSettings, ObservabilitySettings
 from scheduler.ipc.boot import BootSpec, write_boot
 from scheduler.ipc.channel import Channel, make_pipes
@@ -48,7 +50,14 @@ IN_FLIGHT_MAX = 2_000
 BATCH = 250
 _ALL_STAGES = 0b111
 _DEADLINE_SECONDS = 60.0
-_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is measured: so many jobs in a round of each program."""
+
+    nodes: tuple[int, ...] = (100, 1_000, 10_000, 100_000)
+    jobs: int = 100_000
+    rounds: int = 7
 
 
 @dataclass(frozen=True)
@@ -199,26 +208,28 @@ def full_dispatcher(nodes: int) -> Iterator[tuple[Driver, int]]:
 PROGRAMS = {"bare loop": bare_loop, "dispatcher": full_dispatcher}
 
 
-def _cpu_seconds(pid: int) -> float:
-    """Return the CPU time a process has used, in user and kernel mode."""
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+def measure(settings: Settings, tell: Callable[[str], object] = lambda _: None) -> results.Result:
+    """Measure with each number of nodes; `tell` is told in words how far it is."""
+    samples = []
+    for nodes in settings.nodes:
+        tell(f"{nodes:,} nodes")
+        samples += measure_size(nodes, settings.jobs, settings.rounds)
+    return make_report(settings, samples)
 
 
-def measure(nodes: int, jobs: int, rounds: int) -> list[Sample]:
+def measure_size(nodes: int, jobs: int, rounds: int) -> list[Sample]:
     """Measure both programs `rounds` times in turns, after one round to warm up each."""
     samples = []
     with bare_loop(nodes) as bare, full_dispatcher(nodes) as full:
         for round_number in range(rounds + 1):
             for program, (driver, pid) in zip(PROGRAMS, (bare, full), strict=True):
-                cpu, wall = _cpu_seconds(pid), time.perf_counter()
+                cpu, wall = cpu_seconds(pid), time.perf_counter()
                 driver.run(jobs)
                 sample = Sample(
                     program,
                     nodes,
                     jobs,
-                    _cpu_seconds(pid) - cpu,
+                    cpu_seconds(pid) - cpu,
                     time.perf_counter() - wall,
                 )
                 if round_number:
@@ -231,6 +242,26 @@ def median_rate(samples: list[Sample], program: str) -> float:
     return statistics.median(s.jobs_per_cpu_second for s in samples if s.program == program)
 
 
-def to_json(samples: list[Sample]) -> bytes:
-    """Return the raw samples."""
-    return msgspec.json.encode(samples)
+def make_report(settings: Settings, samples: list[Sample]) -> results.Result:
+    """Return what the samples come to."""
+    figures: dict[str, float] = {}
+    rows = []
+    for nodes in settings.nodes:
+        own = [sample for sample in samples if sample.nodes == nodes]
+        bare, full = (median_rate(own, program) for program in PROGRAMS)
+        wall = max(s.jobs / s.wall_seconds for s in own if s.program == "dispatcher")
+        figures[f"jobs_per_cpu_second_{nodes}"] = full
+        figures[f"share_of_bare_loop_{nodes}"] = full / bare
+        rows.append(
+            (f"{nodes:,}", f"{bare:,.0f}", f"{full:,.0f}", f"{full / bare:.0%}", f"{wall:,.0f}")
+        )
+    headings = ("nodes", "bare loop jobs/s", "dispatcher jobs/s", "share", "wall jobs/s")
+    note = "jobs/s: per second of the program's own CPU time, median of the rounds"
+    return results.make_result(
+        "dispatch",
+        settings=settings,
+        figures=figures,
+        tables=[results.Figures("dispatcher over pipes", headings, rows, note)],
+        doubts=[],
+        samples=samples,
+    )

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
-from rich.table import Table
 
 from native_bench.readers_looks import Cpu, Look
 from native_bench.readers_plan import ASKING, NONE, Call, Settings, Window
+from native_bench.results import Figures
 from scheduler.origin import commit, machine
 
 _RESAMPLES = 10_000
@@ -140,18 +140,14 @@ def ratio_to_none(
     return float(found[0] / found[1]), float(low), float(high)
 
 
-def tables(report: Report) -> list[Table]:
+def tables(report: Report) -> list[Figures]:
     """Return the figures for people."""
     return [_jobs_table(report), _requests_table(report), _cpu_table(report)]
 
 
-def _jobs_table(report: Report) -> Table:
-    table = Table(title=f"jobs, commit {report.commit}, {report.machine}")
-    headings = ("readers", "windows", "jobs/s", "p50 ms", "p99 ms", "to none", "scheduler's own")
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    for form, samples in _counted(report, report.settings.forms):
-        table.add_row(
+def _jobs_table(report: Report) -> Figures:
+    rows = [
+        (
             form,
             f"{len(samples)}",
             f"{median(samples, lambda s: s.jobs.per_second):.0f}",
@@ -160,34 +156,35 @@ def _jobs_table(report: Report) -> Table:
             _ratio(report, form, lambda s: s.jobs.p99_ms),
             _ratio(report, form, lambda s: s.stages_p99_ms["end_to_end"]),
         )
-    return table
+        for form, samples in _counted(report, report.settings.forms)
+    ]
+    headings = ("readers", "windows", "jobs/s", "p50 ms", "p99 ms", "to none", "scheduler's own")
+    return Figures("jobs", headings, rows)
 
 
-def _requests_table(report: Report) -> Table:
-    table = Table(title="requests")
-    for heading in ("readers", "requests/s", "KB each", "p50 ms", "p99 ms", "p99 of all ms"):
-        table.add_column(heading, justify="right")
-    for form, samples in _counted(report, ASKING):
-        whole = np.concatenate([sample.request_ms for sample in samples])
-        table.add_row(
+def _requests_table(report: Report) -> Figures:
+    rows = [
+        (
             form,
             f"{median(samples, lambda s: s.requests.per_second):.0f}",
             f"{median(samples, lambda s: s.requests.mean_bytes) / 1e3:.1f}",
             f"{median(samples, lambda s: s.requests.p50_ms):.2f}",
             f"{median(samples, lambda s: s.requests.p99_ms):.2f}",
-            f"{np.percentile(whole, 99):.2f}",
+            f"{np.percentile(np.concatenate([s.request_ms for s in samples]), 99):.2f}",
         )
-    return table
+        for form, samples in _counted(report, ASKING)
+    ]
+    headings = ("readers", "requests/s", "KB each", "p50 ms", "p99 ms", "p99 of all ms")
+    return Figures("requests", headings, rows)
 
 
-def _cpu_table(report: Report) -> Table:
-    table = Table(title="% of a core had / of the time waiting for one")
+def _cpu_table(report: Report) -> Figures:
     counted = dict(_counted(report, report.settings.forms))
-    for heading in ("process", *counted):
-        table.add_column(heading, justify="right")
-    for name in report.samples[0].cpu:
-        table.add_row(name, *(_cpu([s.cpu[name] for s in samples]) for samples in counted.values()))
-    return table
+    rows = [
+        (name, *(_cpu([s.cpu[name] for s in samples]) for samples in counted.values()))
+        for name in report.samples[0].cpu
+    ]
+    return Figures("% of a core had / of the time waiting for one", ("process", *counted), rows)
 
 
 def doubts(report: Report) -> Iterator[str]:

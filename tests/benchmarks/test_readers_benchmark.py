@@ -29,6 +29,7 @@ from native_bench.readers_plan import (
 )
 from native_bench.readers_report import Report, Sample, Times, ratio_to_none
 from native_bench.readers_requests import Answers
+from native_bench.results import rich_table
 from scheduler.config import LoadBalancerSettings
 from scheduler.memory.layout import Dimensions
 from scheduler.memory.segment import Segment
@@ -67,7 +68,7 @@ def test_all_jobs_and_requests_are_answered() -> None:
     console = Console(width=200)
     with console.capture() as shown:
         for table in readers_report.tables(report):
-            console.print(table)
+            console.print(rich_table(table))
     assert all(form in shown.get() for form in FORMS)
 
 
