@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 
 from scheduler.protocol.ids import gateway_of, parse_wire_job_id
-from tests.chaos.history import CLOSED_BY_US, Event
+from tests.chaos.history import CLOSED_BY_US, NOT_RESUMED, RESUME, Event
 from tests.chaos.violation import Violation
 
 SECOND_NS = 1_000_000_000
@@ -70,6 +70,8 @@ class Reasons:
         """
         if event.how in CLOSED_BY_US:
             return "by its peer"
+        if event.how == NOT_RESUMED:
+            return NOT_RESUMED  # why that was refused is looked at by itself
         if event.how == NO_SIGN_OF_LIFE:
             return "no sign of life"
         if event.how == GOING_AWAY and _within(self._rolls, event.at_ns, ROLL_NS, 0):
@@ -79,6 +81,14 @@ class Reasons:
         if event.how == CUT and away and _within(self._links, event.at_ns, LINK_NS, 0):
             return "link cut"
         return ""
+
+    def of_refusal(self, event: Event, opened_ns: int, *, away: bool) -> str:
+        """Return why a session that began at `opened_ns` could not resume, "" likewise."""
+        since_ns = event.at_ns - opened_ns
+        deaths = self._deaths.get(f"gateway {event.size}", [])
+        if _within(deaths, event.at_ns, since_ns, DEATH_SEEN_NS[1]):
+            return "gateway gone"
+        return "link cut" if away and _within(self._links, event.at_ns, LINK_NS, 0) else ""
 
     def _gateway_died(self, at_ns: int, gateway: int | None) -> bool:
         names = [name for name in self._deaths if name.startswith("gateway")]
@@ -119,6 +129,9 @@ def check_closings(
 ) -> Iterator[Violation]:
     """Check the history of one worker; `closings` counts connections by how they ended."""
     gateways: dict[tuple[str, int], int] = {}
+    opened: dict[tuple[str, int], int] = {}
+    led: set[tuple[str, int]] = set()
+    """Those on a socket that another gateway may have accepted, and goes with that one too."""
     for event in events:
         peer = (event.who, event.conn)
         if event.what in {"dispatched", "result"}:
@@ -126,9 +139,19 @@ def check_closings(
                 job = parse_wire_job_id(epoch, event.job)
                 if job is not None:
                     gateways[peer] = gateway_of(job)
-        elif event.what == "closed":
-            reason = reasons.of_close(event, gateways.pop(peer, None), away=away)
-            closings[reason or event.how] += 1
+        elif event.what == "opened":
+            opened[peer] = event.at_ns
+        elif event.what == "resumed":
+            led.add(peer)
+        elif event.what == "refused" and event.how.startswith(RESUME):
+            if not reasons.of_refusal(event, opened[peer], away=away):
+                text = f"could not come back ({event.how}) for no known reason"
+                yield Violation("closed", event.at_ns, event.who, text, event.session)
+        elif event.what in {"closed", "lost"}:
+            gateway = None if peer in led else gateways.get(peer)
+            reason = reasons.of_close(event, gateway, away=away)
+            name = reason or event.how
+            closings[f"{name}, to come back" if event.what == "lost" else name] += 1
             if not reason:
                 text = f"connection {event.conn} was closed with {event.how}, for no known reason"
                 yield Violation("closed", event.at_ns, event.who, text, event.session)

@@ -45,6 +45,7 @@ class SessionTotals:
     failures: int = 0
     refusals: int = 0
     repeats: int = 0
+    resumed: int = 0
     cut_off: int = 0
     """Utterances whose connection ended before their reply."""
     codes: dict[str, int] = field(default_factory=dict)
@@ -77,6 +78,8 @@ class Conversation:
                 self._utterances[event.index].repeats += 1
             case "dispatched" | "result" | "error":
                 self._heard(event)
+            case "resumed":
+                self._totals.resumed += 1
             case "closed":
                 self._closed = event.how
             case _:

@@ -20,6 +20,8 @@ What = Literal[
     "opened",  # session_init_ack came: `session`
     "sent",  # an utterance: `index`, `text` is its tag
     "repeated",  # the same request again: `index`
+    "lost",  # its socket, and it tries to come back: `how` as in "closed"
+    "resumed",  # it came back
     "dispatched",  # ui_event DISPATCHED: `index`, `job`
     "result",  # translation_result: `index`, `job`, `text` is the tag that came back
     "error",  # `how` is its code; `index` -1 where it is of no utterance
@@ -32,7 +34,8 @@ What = Literal[
     "mood",  # it behaves otherwise from now on: `how`
     # both
     "closed",  # `how`: a reason of CLOSED_BY_US, or the code of the close
-    "refused",  # no connection, session or registration came about: `how`
+    "refused",  # no connection, session or registration came about: `how`; where that starts with
+    # RESUME, `size` is the gateway that the session belonged to
     # the harness
     "fault",  # `how` is its kind, `index` its number, `text` what it hit
     "killed",  # `who` the process, `size` its pid, `index` the number of the kill, `how` the way
@@ -49,6 +52,11 @@ OK, AGAIN, LATE, WRONG, UNKNOWN = "ok", "again", "late", "wrong attempt", "unkno
 
 FINISHED = "finished"
 """The session waited for all replies before it closed: who sees this may count them."""
+
+NOT_RESUMED = "not resumed"
+"""The session lost its socket and could not come back; "refused" says why."""
+
+RESUME = "resume"
 
 CLOSED_BY_US = frozenset({FINISHED, "left", "cut", "gave up"})
 

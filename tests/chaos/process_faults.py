@@ -87,7 +87,10 @@ class ProcessFaults:
         pid = rig.scheduler.process.pid
         children = {process_name(row): rig.cluster.pid(row) for row in rig.rows}
         rig.is_down = True
-        self._note_kill("supervisor", pid, now_ns(), "SIGKILL")
+        at_ns = now_ns()
+        self._note_kill("supervisor", pid, at_ns, "SIGKILL")
+        for name, child in children.items():
+            self._note(Event(at_ns, name, "died", size=child))
         rig.scheduler.process.kill()
         await asyncio.to_thread(rig.scheduler.process.wait)
         running = await facts.until_empty(
@@ -95,8 +98,6 @@ class ProcessFaults:
             ORPHANED_SECONDS_MAX,
         )
         self.troubles += [f"outlived the supervisor: {name}" for name in running]
-        for name, child in children.items():
-            self._note(Event(now_ns(), name, "died", size=child))
         past = facts.counters(rig.cluster)
         past["jobs before the supervisor was killed"] = rig.cluster.totals().accepted
         rig.past.update(past)

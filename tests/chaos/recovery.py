@@ -13,6 +13,7 @@ from tests.chaos.history import Event
 TOGETHER_NS = 100_000_000
 """Kills so close together are one blow."""
 
+STOOD_STILL = "stood still"
 _SERVES_NOBODY = "stats"
 
 
@@ -66,17 +67,19 @@ def _stops(events: Iterable[Event]) -> Iterable[_Span]:
             since[event.size] = event
         elif event.what in {"continued", "died"} and event.size in since:
             begin = since.pop(event.size)
-            yield _Span(begin.who, begin.at_ns, event.at_ns, "stood still")
+            yield _Span(begin.who, begin.at_ns, event.at_ns, STOOD_STILL)
 
 
 def _meanwhile(kill: Event, took_ns: int, spans: Iterable[_Span]) -> tuple[str, ...]:
     end_ns = kill.at_ns + took_ns
+
+    def is_this_blow(span: _Span) -> bool:
+        return span.what != STOOD_STILL and abs(span.begin_ns - kill.at_ns) <= TOGETHER_NS
+
     return tuple(
         f"{span.who} {span.what} {(span.begin_ns - kill.at_ns) / 1e9:+.1f} s"
         for span in spans
-        if span.begin_ns <= end_ns
-        and span.end_ns >= kill.at_ns
-        and abs(span.begin_ns - kill.at_ns) > TOGETHER_NS
+        if span.begin_ns <= end_ns and span.end_ns >= kill.at_ns and not is_this_blow(span)
     )
 
 

@@ -26,7 +26,7 @@ def show(console: Console, run: Run, findings: Findings, end: EndFacts) -> None:
     for table in (
         _faults(run, findings),
         _recovery(findings),
-        _late(findings),
+        *_late(findings),
         _jobs(findings, end),
         _promises(findings),
         _other(run, findings, end),
@@ -80,17 +80,18 @@ def _probed(kills: list[Recovery]) -> Iterator[str]:
         yield from (str(len(some)), *_spread(took_ns), str(sum(t > SOON_NS for t in took_ns)))
 
 
-def _late(findings: Findings) -> Table:
+def _late(findings: Findings) -> Iterator[Table]:
+    late = [kill for kill in findings.kills if kill.took_ns is None or kill.took_ns > SOON_NS]
     table = _table("kills after which it took longer than 2 s", "at s", "killed", "took", "besides")
-    for kill in findings.kills:
-        if kill.took_ns is None or kill.took_ns > SOON_NS:
-            table.add_row(
-                f"{(kill.at_ns - findings.began_ns) / 1e9:.1f}",
-                f"{kill.who} {kill.how}",
-                "none" if kill.took_ns is None else f"{kill.took_ns / 1e9:.2f}",
-                "; ".join(kill.meanwhile) or "nothing",
-            )
-    return table
+    for kill in late:
+        table.add_row(
+            f"{(kill.at_ns - findings.began_ns) / 1e9:.1f}",
+            f"{kill.who} {kill.how}",
+            "none" if kill.took_ns is None else f"{kill.took_ns / 1e9:.2f}",
+            "; ".join(kill.meanwhile) or "nothing",
+        )
+    if late:
+        yield table
 
 
 def _spread(times_ns: list[int]) -> tuple[str, str]:
@@ -133,6 +134,7 @@ def _rows(run: Run, findings: Findings, end: EndFacts) -> Iterator[tuple[str, st
             f"{sessions.refusals:,}, {sessions.cut_off:,}"
         ),
     )
+    yield "sessions resumed", f"{sessions.resumed:,}"
     yield "repeated requests", f"{sessions.repeats:,}"
     yield "errors by code", _counts(sessions.codes)
     yield (

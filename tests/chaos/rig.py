@@ -48,6 +48,7 @@ SETTINGS: Overrides = {
     "limits.nodes_max": 64,
     "limits.sessions_per_gateway_max": 1024,
     "limits.messages_per_second_max": 1000,
+    "limits.resume_seconds": 20,
     "limits.arena_bytes": 32 << 20,
     "limits.ping_interval_seconds": 2,
     "limits.ping_timeout_seconds": 4,

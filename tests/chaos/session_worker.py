@@ -2,27 +2,18 @@
 
 import asyncio
 import base64
-import json
 import random
 import sys
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 import msgspec
-from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed
 
-from tests.chaos.history import FINISHED, Event, Tag, What, now_ns
+from tests.chaos.conversation import ACK_SECONDS_MAX, Conversation, ConversationSpec
+from tests.chaos.history import FINISHED, Event, Tag, now_ns
 from tests.chaos.orders import Cut, Order, Storm
-from tests.chaos.peer_socket import (
-    TROUBLE,
-    Message,
-    Refusal,
-    cut,
-    expect,
-    open_socket,
-    send,
-    why_closed,
-)
+from tests.chaos.peer_socket import TROUBLE, Refusal, expect, open_socket, send
 from tests.chaos.worker import Worker, WorkerSpec, enter
 from tests.integration.peers import INIT
 
@@ -33,112 +24,21 @@ THINK_SECONDS = 0.4
 REPLY_SECONDS_MAX = 90.0
 """No job lives that long: the gateway itself fails those that outlive all deadlines."""
 
-ACK_SECONDS_MAX = 6.0
 AUDIO_BYTES = (100, 30_000)
 LARGE_BYTES = 300_000
 LARGE_SHARE = 0.01
 REPEATED_SHARE = 0.03
+RESUMABLE_SHARE = 0.5
+"""Of the sessions that send whole utterances."""
+
 LEFT_SHARE = 0.3
 """Sessions that leave in the middle instead of waiting for their replies."""
 
 LIFE_UTTERANCES = (3, 80)
 
 
-class Conversation:
-    """One connection of a session."""
-
-    def __init__(self, speaker: "Speaker", connection: ClientConnection, session_id: str) -> None:
-        self.speaker = speaker
-        self.connection = connection
-        self.session_id = session_id
-        self.open: set[int] = set()
-        """Utterances without a terminal reply."""
-        self.is_closed = asyncio.Event()
-        self._noted_end = False
-        self._changed = asyncio.Event()
-
-    def note(self, what: What, index: int = -1, *, job: str = "", text: str = "") -> None:
-        """Add an event of an utterance."""
-        self.speaker.note(
-            Event(
-                now_ns(),
-                self.speaker.name,
-                what,
-                self.speaker.connections,
-                session=self.session_id,
-                index=index,
-                job=job,
-                text=text,
-            )
-        )
-
-    def note_end(self, how: str) -> None:
-        """Note why the connection ends; the first reason is the true one."""
-        if self._noted_end:
-            return
-        self._noted_end = True
-        self.speaker.note(
-            Event(
-                now_ns(),
-                self.speaker.name,
-                "closed",
-                self.speaker.connections,
-                session=self.session_id,
-                how=how,
-            )
-        )
-
-    async def listen(self) -> None:
-        """Note what comes until the connection is closed."""
-        try:
-            while True:
-                self._hear(json.loads(await self.connection.recv()))
-        except ConnectionClosed as error:
-            self.note_end(why_closed(error))
-        except OSError:
-            self.note_end("1006")
-        finally:
-            self.is_closed.set()
-            self._changed.set()
-
-    def _hear(self, message: Message) -> None:
-        kind = message["type"]
-        if kind == "ui_event" and message["event"] == "DISPATCHED":
-            self.note("dispatched", message["utterance_index"], job=message["job_id"])
-        elif kind == "translation_result":
-            index = message["utterance_index"]
-            self.note("result", index, job=message["job_id"], text=_text_of(message))
-            self._end(index)
-        elif kind == "error":
-            details = message.get("details") or {}
-            index = details.get("utterance_index", -1)
-            self.speaker.note(
-                Event(
-                    now_ns(),
-                    self.speaker.name,
-                    "error",
-                    self.speaker.connections,
-                    session=self.session_id,
-                    index=index,
-                    job=details.get("job_id", ""),
-                    text=message["message"],
-                    how=message["code"],
-                )
-            )
-            self._end(index)
-
-    def _end(self, index: int) -> None:
-        self.open.discard(index)
-        self._changed.set()
-
-    async def until_open_at_most(self, count: int, seconds: float) -> bool:
-        """Return whether no more than `count` utterances are open, in time and connected."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while len(self.open) > count and not self.is_closed.is_set():
-                    self._changed.clear()
-                    await self._changed.wait()
-        return len(self.open) <= count and not self.is_closed.is_set()
+Style = Callable[[Conversation, Tag, bytes], Coroutine[Any, Any, None]]
+"""How a session sends an utterance."""
 
 
 class Speaker:
@@ -174,23 +74,28 @@ class Speaker:
         except TROUBLE as error:
             self._note_refused(error)
             return
+        style = self._draw.choice((_speak_whole, _speak_in_chunks, _speak_in_frames))
+        resumable = style is _speak_whole and self._draw.random() < RESUMABLE_SHARE
         try:
-            await send(connection, "session_init", **INIT)
+            await send(connection, "session_init", resumable=resumable, **INIT)
             ack = await expect(connection, "session_init_ack", ACK_SECONDS_MAX)
         except TROUBLE as error:
             self._note_refused(error)
             connection.transport.abort()
             return
-        conversation = self.current = Conversation(self, connection, ack["session_id"])
+        spec = ConversationSpec(
+            self._worker.spec.url, self.name, self.connections, self._draw, self.note
+        )
+        conversation = self.current = Conversation(spec, connection, ack)
         conversation.note("opened")
         listening = asyncio.create_task(conversation.listen())
         try:
-            await self._talk(conversation, utterances)
+            await self._talk(conversation, utterances, style)
             await self._end(conversation, leaves=leaves and not self._worker.over.is_set())
         except TROUBLE:
             conversation.note_end("1006")
         finally:
-            connection.transport.abort()
+            conversation.connection.transport.abort()
             await listening
             self.current = None
 
@@ -198,8 +103,7 @@ class Speaker:
         how = str(error) if isinstance(error, Refusal) else type(error).__name__
         self.note(Event(now_ns(), self.name, "refused", self.connections, how=how))
 
-    async def _talk(self, conversation: Conversation, utterances: int) -> None:
-        style = self._draw.choice((_speak_whole, _speak_in_chunks, _speak_in_frames))
+    async def _talk(self, conversation: Conversation, utterances: int, style: Style) -> None:
         for index in range(utterances):
             pause = asyncio.create_task(self._worker.over.wait())
             await asyncio.wait({pause}, timeout=self._draw.expovariate(1 / THINK_SECONDS))
@@ -228,29 +132,20 @@ class Speaker:
         else:
             await conversation.until_open_at_most(0, REPLY_SECONDS_MAX)
             conversation.note_end(FINISHED)
-        await send(
-            conversation.connection,
-            "session_close",
-            session_id=conversation.session_id,
-            reason="done",
-        )
+        await conversation.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(ACK_SECONDS_MAX):
                 await conversation.is_closed.wait()
 
     def cut(self, how: str) -> None:
         """Cut the connection, if there is one."""
-        if self.current is not None and not self.current.is_closed.is_set():
-            self.current.note_end("cut")
-            cut(self.current.connection, how)
+        if self.current is not None:
+            self.current.cut(how)
 
 
 async def _speak_whole(conversation: Conversation, tag: Tag, audio: bytes) -> None:
-    await send(
-        conversation.connection,
-        "utterance",
-        session_id=conversation.session_id,
-        utterance_index=tag.index,
+    await conversation.say(
+        tag.index,
         manual_cut=True,
         src_lang="zh",
         tgt_lang="en",
@@ -278,16 +173,6 @@ async def _speak_in_frames(conversation: Conversation, _: Tag, audio: bytes) -> 
     for frame in (audio[:middle], audio[middle:]):
         await conversation.connection.send(frame)
     await send(conversation.connection, "audio_chunk", seq=0, is_final=True)
-
-
-def _text_of(message: Message) -> str:
-    """Return what a result says; all its parts must say the same."""
-    said = {
-        message["text_asr"],
-        message["text_translated"],
-        base64.b64decode(message["tts_audio"]).partition(b"\n")[0].decode(errors="replace"),
-    }
-    return said.pop() if len(said) == 1 else f"mixed: {sorted(said)}"
 
 
 class Sessions:

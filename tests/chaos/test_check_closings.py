@@ -6,7 +6,7 @@ import pytest
 
 from scheduler.protocol.ids import job_key_base, wire_job_id
 from tests.chaos.check_closings import SECOND_NS, Reasons, check_closings, check_deaths
-from tests.chaos.history import HARNESS, Event
+from tests.chaos.history import HARNESS, Event, What
 
 EPOCH = "e"
 AT_NS = 1_000 * SECOND_NS
@@ -113,3 +113,37 @@ def test_a_death_by_itself(other: Event) -> None:
 def test_a_roll_ends_gateways_alone() -> None:
     died = Event(AT_NS, "dispatcher", "died", size=9)
     assert [*check_deaths(Reasons([fault("roll gateways", 8), died]))]
+
+
+@pytest.mark.parametrize(
+    ("died", "found"),
+    [(death(1, 5), []), (death(1, 15), ["closed"]), (death(0, 5), ["closed"])],
+    ids=["its gateway", "its gateway, before it began", "another gateway"],
+)
+def test_a_session_that_could_not_come_back(died: Event, found: list[str]) -> None:
+    events = [
+        Event(AT_NS - 10 * SECOND_NS, "session 1", "opened", 1, "sess-A"),
+        Event(AT_NS - SECOND_NS, "session 1", "lost", 1, "sess-A", how="cut"),
+        Event(AT_NS, "session 1", "refused", 1, "sess-A", how="resume: INVALID_SESSION", size=1),
+        Event(AT_NS, "session 1", "closed", 1, "sess-A", how="not resumed"),
+    ]
+    assert unexplained(events, [died]) == found
+
+
+def test_a_socket_lost_on_the_way_needs_a_reason_too() -> None:
+    lost = Event(AT_NS, "session 1", "lost", 1, "sess-A", how="1006")
+    assert unexplained([lost], []) == ["closed"]
+    assert not unexplained([lost], [death(1, 0.5)])
+
+
+WHATS: tuple[What, ...] = ("opened", "resumed", "lost")
+
+
+def test_a_session_that_came_back_may_hang_on_another_gateway_too() -> None:
+    opened, resumed, lost = (
+        Event(AT_NS, "session 1", what, 1, "sess-A", how="1006") for what in WHATS
+    )
+    events = [opened, *closed("1006", gateway=1)[:1], lost]
+    assert unexplained(events, [death(0, 0.5)]) == ["closed"]
+    events.insert(1, resumed)
+    assert not unexplained(events, [death(0, 0.5)])

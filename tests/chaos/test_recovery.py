@@ -51,6 +51,7 @@ def test_another_process_stood_still() -> None:
         "gateway 1 stood still -3.0 s",
     )
     assert besides(stopped, event(10.2, "gateway 1", "died")) != ()
+    assert besides(event(10.02, "gateway 1", "stopped"), event(13, "gateway 1", "continued")) != ()
     assert besides(stopped, event(9.9, "gateway 1", "continued")) == ()
 
 
