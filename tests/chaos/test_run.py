@@ -11,8 +11,8 @@ import pytest
 
 from tests.harness import poll
 
-SEED = 1375
-"""Its first minute has 24 of the 26 kinds of faults and 35 kills."""
+SEED = 307
+"""Its first minute has 26 of the 28 kinds of faults and, with nothing missed, 32 kills."""
 
 COMMAND = (sys.executable, "-m", "tests.chaos", "--seed", str(SEED))
 
