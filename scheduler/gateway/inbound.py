@@ -178,7 +178,14 @@ class Inbound:
             return rest, 0
         if rest < 2:
             return 2, 0
-        length = data[start + 1] & _LENGTH
+        first, length = data[start], data[start + 1] & _LENGTH
+        self._failing = (
+            first not in _ALLOWED
+            or data[start + 1] < _MASKED
+            or (first & _CONTROL != 0 and length > CONTROL_BYTES_MAX)
+        )
+        if self._failing:
+            return rest, 0
         size = 6 + length
         if length >= _LENGTH_16:
             head = 4 if length == _LENGTH_16 else 10
@@ -186,12 +193,7 @@ class Inbound:
                 return head, 0
             length = int.from_bytes(data[start + 2 : start + head])
             size = head + 4 + length
-        self._failing = (
-            data[start] not in _ALLOWED
-            or data[start + 1] < _MASKED
-            or length > self._message_bytes_max
-            or (length > CONTROL_BYTES_MAX and data[start] & _CONTROL != 0)
-        )
+        self._failing = length > self._message_bytes_max
         return (rest, 0) if self._failing else (size, length)
 
     def _through_protocol(self, frames: bytes, now: float) -> Iterator[Message | Pong | OverRate]:
