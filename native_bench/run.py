@@ -10,6 +10,7 @@ from rich.console import Console
 
 from native_bench import readers, readers_report
 from native_bench.commands import add_to
+from native_bench.compare_command import compare_command
 from native_bench.readers_plan import FORMS, NONE, Settings
 from native_bench.results import rich_table
 from scheduler.errors import ProgramError
@@ -118,6 +119,7 @@ def readers_command(
 
 
 add_to(main, but=("readers",))
+main.add_command(compare_command)
 
 if __name__ == "__main__":
     main()

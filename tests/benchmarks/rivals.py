@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from tests.benchmarks.sizes import sized
+from tests.benchmarks.sizes import RIVALS, sized
 
 _TURNS = sized(21, 3)
 _TURN_SECONDS = sized(0.002, 0.0001)
@@ -24,7 +24,7 @@ def beside(benchmark: BenchmarkFixture, ours: Callable[[], T], **rivals: Callabl
     result: T = benchmark(ours)
     for name, rival in rivals.items():
         rival()
-        if benchmark.enabled:
+        if benchmark.enabled and RIVALS:
             benchmark.extra_info[f"ratio_to_{name}"] = round(_ratio(ours, rival), 3)
     return result
 

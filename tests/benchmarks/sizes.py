@@ -6,6 +6,9 @@ Sizes are parameters, so that they stand in a benchmark's name and only like is 
 import os
 from typing import TypeVar
 
+RIVALS = os.environ.get("BENCHMARKS_RIVALS") != "no"
+"""Who compares us with ourselves has no use for others."""
+
 FULL = os.environ.get("BENCHMARKS") == "full"
 
 T = TypeVar("T")
