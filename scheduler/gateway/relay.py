@@ -140,6 +140,8 @@ class Splice:
         self._greeting = greeting
         self._answer = answer
         self._open: set[asyncio.Transport] = set()
+        self._silent: set[asyncio.Transport] = set()
+        """Those that will bring no more."""
         self._deadline: asyncio.TimerHandle | None = None
         self._tell_gone: Callable[[], None]
 
@@ -172,11 +174,18 @@ class Splice:
 
     def end(self) -> None:
         """Close both once they were sent what is on its way there."""
-        self.start_ending()
+        self._start_ending()
         for transport in self._open:
             transport.close()
 
-    def start_ending(self) -> None:
+    def silent(self, transport: asyncio.Transport) -> None:
+        """One brings no more; the other may, for a while."""
+        self._silent.add(transport)
+        self._start_ending()
+        if self._silent >= self._open:
+            self.end()
+
+    def _start_ending(self) -> None:
         """Cut off whichever is still there after a while."""
         if self._deadline is None:
             self._deadline = self._loop.call_later(self._close_timeout_seconds, self.abort)
@@ -214,11 +223,11 @@ class _End(asyncio.Protocol):
         self._onward.resume_reading()
 
     def eof_received(self) -> bool:
-        self._splice.start_ending()
         if not self._onward.can_write_eof():  # TLS has no half-closed sockets
             self._onward.close()
         elif not self._onward.is_closing():
             self._onward.write_eof()
+        self._splice.silent(self._transport)
         return self._transport.can_write_eof()  # the other direction may go on
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - all ends are alike

@@ -194,22 +194,23 @@ class SessionClient:
 
         A resumable session sends JSON alone: such pieces have numbers, by which it goes on.
         """
-        self._speaking = True
         if binary and isinstance(self._connection, Connection):
             await self._connection.send_binary(chunk)
         else:
             await self._send_chunk(pybase64.b64encode(chunk).decode(), is_final=False)
+        self._speaking = True  # now: what came while it waited to be sent is about those before
 
     async def end_utterance(self) -> int:
         """End the utterance that `send_audio` built up, and return its index.
 
         If the scheduler has already cut it because of a pause, that index is returned.
         """
-        await self._send_chunk(None, is_final=True)
         if self._speaking:
             self._speaking = False
             self._next_index += 1
-        return self._next_index - 1
+        index = self._next_index - 1
+        await self._send_chunk(None, is_final=True)
+        return index
 
     async def pause(self, timeout_seconds: float = 30.0) -> int:
         """Say nothing until the scheduler has cut the utterance by itself; return its index.

@@ -206,7 +206,10 @@ def test_where_one_side_is_cut_off_so_is_the_other(loop: str, tmp_path: Path, si
 
 def test_a_client_that_only_says_no_more_is_not_waited_for(loop: str, tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with an_owner(tmp_path) as owner, leading(tmp_path) as site:
+        async with (
+            an_owner(tmp_path) as owner,
+            leading(tmp_path, close_timeout_seconds=60.0) as site,
+        ):
             raw = await led(site, owner)
             raw.writer.write_eof()
             await gone(site, owner)
