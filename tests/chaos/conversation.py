@@ -17,6 +17,7 @@ from tests.chaos.peer_socket import (
     TROUBLE,
     Message,
     Refusal,
+    abort,
     cut,
     expect,
     open_socket,
@@ -162,7 +163,7 @@ class Conversation:
             )
             ack = await expect(connection, "session_init_ack", ACK_SECONDS_MAX)
         except BaseException:
-            connection.transport.abort()
+            abort(connection)
             raise
         self._token = ack["resume_token"]
         self.connection = connection

@@ -18,6 +18,7 @@ from tests.chaos.orders import Cut, Mood, Order, SetMood, Storm
 from tests.chaos.peer_socket import (
     TROUBLE,
     Message,
+    abort,
     cut,
     expect,
     open_socket,
@@ -105,7 +106,7 @@ class SimNode:
             await self._register(connection)
         except TROUBLE as error:
             self.note("refused", how=str(error) or type(error).__name__)
-            connection.transport.abort()
+            abort(connection)
             return
         beating = asyncio.create_task(self._beat(connection))
         leaving = asyncio.create_task(self._leave(connection))

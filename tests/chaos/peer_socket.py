@@ -4,10 +4,11 @@ import asyncio
 import json
 import socket
 import struct
+from contextlib import suppress
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, WebSocketException
 
 Message = dict[str, Any]
 
@@ -38,7 +39,25 @@ async def open_socket(url: str, *, pings: bool = True) -> ClientConnection:
 
 async def send(connection: ClientConnection, kind: str, **fields: Any) -> None:
     """Send a message of that type; raise ConnectionClosed."""
-    await connection.send(json.dumps({"type": kind, **fields}))
+    await send_frame(connection, json.dumps({"type": kind, **fields}))
+
+
+async def send_frame(connection: ClientConnection, frame: str | bytes) -> None:
+    """Send a message as it is; raise ConnectionClosed."""
+    try:
+        await connection.send(frame)
+    except AttributeError as error:
+        if not connection.transport.is_closing():
+            raise
+        # websockets aborted the socket of a connection that took long to close; see `abort`.
+        raise ConnectionClosedError(None, None) from error
+
+
+def abort(connection: ClientConnection) -> None:
+    """Cut the connection off."""
+    # asyncio trips over a socket that went by itself after it was closed with data unsent.
+    with suppress(AttributeError):
+        connection.transport.abort()
 
 
 async def expect(connection: ClientConnection, kind: str, seconds: float) -> Message:
@@ -68,7 +87,7 @@ def cut(connection: ClientConnection, how: str) -> None:
     raw: socket.socket = connection.transport.get_extra_info("socket")
     if not connection.transport.is_closing():
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.transport.abort()
+    abort(connection)
 
 
 def why_closed(error: ConnectionClosed) -> str:

@@ -13,7 +13,7 @@ import msgspec
 
 from tests.chaos.history import Event, Tag, now_ns
 from tests.chaos.orders import Order, Probe
-from tests.chaos.peer_socket import TROUBLE, expect, open_socket, send
+from tests.chaos.peer_socket import TROUBLE, abort, expect, open_socket, send
 from tests.chaos.worker import Worker, WorkerSpec, enter
 from tests.integration.peers import INIT
 
@@ -52,7 +52,7 @@ async def try_once(url: str) -> bool:
     except TROUBLE:
         return False
     finally:
-        connection.transport.abort()
+        abort(connection)
     return True
 
 

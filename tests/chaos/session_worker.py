@@ -9,11 +9,20 @@ from contextlib import suppress
 from typing import Any
 
 import msgspec
+from websockets.exceptions import ConnectionClosed
 
 from tests.chaos.conversation import ACK_SECONDS_MAX, Conversation, ConversationSpec
 from tests.chaos.history import FINISHED, Event, Tag, now_ns
 from tests.chaos.orders import Cut, Order, Storm
-from tests.chaos.peer_socket import TROUBLE, Refusal, expect, open_socket, send
+from tests.chaos.peer_socket import (
+    TROUBLE,
+    Refusal,
+    abort,
+    expect,
+    open_socket,
+    send,
+    send_frame,
+)
 from tests.chaos.worker import Worker, WorkerSpec, enter
 from tests.integration.peers import INIT
 
@@ -81,7 +90,7 @@ class Speaker:
             ack = await expect(connection, "session_init_ack", ACK_SECONDS_MAX)
         except TROUBLE as error:
             self._note_refused(error)
-            connection.transport.abort()
+            abort(connection)
             return
         spec = ConversationSpec(
             self._worker.spec.url, self.name, self.connections, self._draw, self.note
@@ -92,10 +101,12 @@ class Speaker:
         try:
             await self._talk(conversation, utterances, style)
             await self._end(conversation, leaves=leaves and not self._worker.over.is_set())
+        except ConnectionClosed:
+            pass  # the listener hears why
         except TROUBLE:
-            conversation.note_end("1006")
+            conversation.note_end("gave up")
         finally:
-            conversation.connection.transport.abort()
+            abort(conversation.connection)
             await listening
             self.current = None
 
@@ -171,7 +182,7 @@ async def _speak_in_chunks(conversation: Conversation, _: Tag, audio: bytes) -> 
 async def _speak_in_frames(conversation: Conversation, _: Tag, audio: bytes) -> None:
     middle = len(audio) // 2 // 2 * 2
     for frame in (audio[:middle], audio[middle:]):
-        await conversation.connection.send(frame)
+        await send_frame(conversation.connection, frame)
     await send(conversation.connection, "audio_chunk", seq=0, is_final=True)
 
 
