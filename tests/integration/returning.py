@@ -64,11 +64,14 @@ class Returning(FakeSession):
 
 
 @asynccontextmanager
-async def a_socket(cluster: Cluster, gateway: int) -> AsyncGenerator[Returning]:
+async def a_socket(
+    cluster: Cluster, gateway: int, url: str = "", **options: Any
+) -> AsyncGenerator[Returning]:
     """A socket at that gateway that has said nothing yet. Nobody else may speak meanwhile."""
+    url = url or cluster.session_url
     while True:
         before = cluster.per_gateway("bytes_received_total")
-        socket = await connect(cluster.session_url, proxy=None, max_size=MESSAGE_BYTES_MAX)
+        socket = await connect(url, proxy=None, max_size=MESSAGE_BYTES_MAX, **options)
         session = Returning(socket)
         try:
             after = cluster.per_gateway("bytes_received_total")

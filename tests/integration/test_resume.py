@@ -23,6 +23,7 @@ from tests.integration.peers import (
 from tests.integration.placed import node_at
 from tests.integration.returning import Returning, a_client, a_socket
 from tests.integration.talk import kill_and_wait
+from tests.integration.test_rolling import roll_all
 
 PAUSE_MS = 300
 
@@ -514,3 +515,46 @@ async def test_a_relaying_gateway_that_dies_costs_a_socket_and_no_session(
                 await third.resume_from(again)
                 await node.complete(job)
                 await third.result(0)
+
+
+# --- gateways that are replaced ------------------------------------------------------------
+
+
+async def test_sessions_end_with_their_gateway_when_that_is_replaced(own_cluster: Cluster) -> None:
+    cluster = own_cluster
+    async with node_at(cluster, 1, hold) as node, a_client(cluster) as client:
+        await client.speak(0)
+        job = await node.job(0)
+        await lose(cluster, client)
+        async with a_client(cluster) as attached:
+            rolling = asyncio.create_task(roll_all(cluster))
+            await node.expect("job_cancel", job_id=job["job_id"])
+            assert (await attached.expect("error"))["code"] == "SERVER_SHUTDOWN"
+            assert await attached.closed() == 1012
+            assert await rolling == [0, 1]
+        for before in (client, attached):
+            async with a_socket(cluster, 0) as late:
+                assert (await late.refused(before))["code"] == "INVALID_SESSION"
+    cluster.check_settled(besides={"arena_used_bytes"})
+
+
+@pytest.mark.parametrize("own_cluster", [{"gateways": 3}], indirect=True)
+async def test_a_relaying_gateway_that_is_replaced_costs_a_socket_and_no_session(
+    own_cluster: Cluster,
+) -> None:
+    """Gateways are replaced in order: the session's is the last."""
+    cluster = own_cluster
+    async with node_at(cluster, 2, hold) as node, a_client(cluster, 2) as client:
+        await client.speak(0)
+        job = await node.job(0)
+        await lose(cluster, client)
+        async with a_socket(cluster, 0) as again:
+            await again.resume_from(client)
+            rolling = asyncio.create_task(roll_all(cluster))
+            await again.closed()
+            async with a_socket(cluster, 2) as third:
+                await third.resume_from(again)
+                await node.complete(job)
+                await third.result(0)
+                assert await third.closed() == 1012
+            assert await rolling == [0, 1, 2]

@@ -289,3 +289,49 @@ async def test_a_peer_that_speaks_no_json_ends_the_session() -> None:
             await (await opening).send_raw("{not json")
             with pytest.raises(ConnectionLost, match="speaks no JSON"):
                 await session.result_for(0)
+
+
+@run_async
+async def test_utterances_are_counted_right_though_their_parts_wait_for_the_next_socket() -> None:
+    async def welcome(link: Link, asked: str, **fields: Any) -> None:
+        await link.receive(asked)
+        await link.send(
+            type="session_init_ack",
+            session_id="sess-1",
+            assigned_node_id=None,
+            message="",
+            trace_id="t-1",
+            resume_token="secret",  # noqa: S106 - of a peer that checks none
+            resume_seconds=30,
+            **fields,
+        )
+
+    async def come_back(link: Link, **fields: Any) -> None:
+        await welcome(link, "session_resume", resumed=True, **fields)
+        await link.receive("client_heartbeat")
+        await link.send(type="server_heartbeat", session_id="sess-1", timestamp=1)
+
+    async with listening_peer() as peer:
+        opening = asyncio.create_task(peer.accept())
+        connecting = SessionClient.connect(peer.url, src_lang="en", tgt_lang="es", resumable=True)
+        entering = asyncio.create_task(connecting.__aenter__())
+        link = await opening
+        await welcome(link, "session_init")
+        session = await entering
+        await session.send_audio(b"one")
+        await link.receive("audio_chunk")
+        link.abort()
+        link = await peer.accept()
+        ending = asyncio.create_task(session.end_utterance())
+        await come_back(link, received_seq=0, cut_seq=None, next_utterance_index=0)
+        assert await ending == 0
+        assert (await link.receive("audio_chunk"))["is_final"]
+        link.abort()
+        link = await peer.accept()
+        speaking = asyncio.create_task(session.send_audio(b"two"))
+        await come_back(link, received_seq=None, cut_seq=1, next_utterance_index=1)
+        await speaking
+        assert await session.end_utterance() == 1
+        closing = asyncio.create_task(link.close_session())
+        await connecting.__aexit__(None, None, None)
+        await closing
