@@ -20,6 +20,7 @@ from native_bench import (
     readers_plan,
     readers_result,
     start,
+    suites,
 )
 from native_bench.results import Result
 
@@ -71,6 +72,7 @@ def _all() -> Iterator[Benchmark]:
         go_seconds=1.0,
     )
     yield _of("start", start, starts=2)
+    yield _of("suites", suites, full=False, rivals=False, seconds_max=0.02)
 
 
 BENCHMARKS = {benchmark.name: benchmark for benchmark in _all()}

@@ -257,7 +257,7 @@ def make_report(settings: Settings, taken: Samples) -> Result:
             _held_table(held),
         ],
         doubts=list(_doubts(settings, held)),
-        samples=taken,
+        samples=[taken],
     )
 
 

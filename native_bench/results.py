@@ -38,7 +38,7 @@ class Result(Struct, frozen=True):
     figures: dict[str, float]
     tables: list[Figures]
     doubts: list[str]
-    samples: Any
+    samples: list[Any]
 
 
 def make_result(
@@ -48,7 +48,7 @@ def make_result(
     figures: dict[str, float],
     tables: list[Figures],
     doubts: list[str],
-    samples: object,
+    samples: Sequence[object],
 ) -> Result:
     """Return a result of this moment, this commit and this machine."""
     return Result(
@@ -56,21 +56,25 @@ def make_result(
         commit=commit(),
         machine=machine(),
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        settings=msgspec.to_builtins(settings),
+        settings=_as_read(settings),
         figures={key: float(f"{value:.5g}") for key, value in figures.items()},
         tables=tables,
         doubts=doubts,
-        samples=msgspec.to_builtins(samples, str_keys=True),
+        samples=_as_read(samples),
     )
+
+
+def _as_read(found: object) -> Any:
+    """Return what will be read of it: one that was just made is the same as one that was kept."""
+    return msgspec.json.decode(msgspec.json.encode(found))
 
 
 def write(result: Result, path: Path) -> None:
     """Write a result as JSON, one sample a line, so that a diff can be read."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    head = msgspec.json.encode(msgspec.structs.replace(result, samples=None))
-    samples = result.samples if isinstance(result.samples, list) else [result.samples]
-    lines = b",\n".join(map(msgspec.json.encode, samples))
-    path.write_bytes(head.replace(b'"samples":null', b'"samples":[\n' + lines + b"\n]") + b"\n")
+    head = msgspec.json.encode(msgspec.structs.replace(result, samples=[]))
+    lines = b",\n".join(map(msgspec.json.encode, result.samples))
+    path.write_bytes(head.replace(b'"samples":[]', b'"samples":[\n' + lines + b"\n]") + b"\n")
 
 
 def read(path: Path) -> Result:

@@ -1,0 +1,50 @@
+"""The growth benchmark in small, and what its verdict rests on."""
+
+import pytest
+
+from native_bench.growth import Sample, Settings, make_report, measure
+
+
+def test_each_number_of_nodes_is_measured() -> None:
+    settings = Settings(
+        nodes=(5, 20),
+        sessions=3,
+        rounds=1,
+        idle_seconds=0.3,
+        warmup_seconds=0.1,
+        seconds=0.3,
+    )
+    report = measure(settings)
+    assert sorted(sample["nodes"] for sample in report.samples) == [5, 20]
+    assert report.doubts == []
+    assert report.figures["gross_growth"] > 0
+
+
+def sample(nodes: int, cpu_seconds: float, idle_cpu_seconds: float, number: int = 0) -> Sample:
+    """Return a round of 1,000 jobs in two seconds, after four idle ones."""
+    return Sample(
+        nodes=nodes,
+        round=number,
+        jobs=1_000,
+        seconds=2.0,
+        cpu_seconds={"gateway 0": cpu_seconds},
+        idle_seconds=4.0,
+        idle_cpu_seconds={"gateway 0": idle_cpu_seconds},
+        faults={},
+    )
+
+
+def test_what_idle_nodes_cost_is_taken_off() -> None:
+    found = sample(100, cpu_seconds=0.5, idle_cpu_seconds=0.4)
+    assert found.gross_us == pytest.approx(500)
+    assert found.idle_share == pytest.approx(0.1)
+    assert found.net_us == pytest.approx(300)
+
+
+def test_growth_is_the_median_of_the_rounds() -> None:
+    samples = [
+        *(sample(100, 0.1, 0, number) for number in range(3)),
+        *(sample(1_000, 9, 0, number) for number in range(3)),
+        *(sample(10_000, cost, 0, number) for number, cost in enumerate((0.1, 0.12, 0.2))),
+    ]
+    assert make_report(Settings(), samples).figures["growth"] == pytest.approx(1.2)
