@@ -82,6 +82,8 @@ PURE = (
     "gateway.health",
     "gateway.lease",
     "gateway.splice",
+    "gateway.chunk_seqs",
+    "gateway.reply_tail",
 )
 NOT_PURE = ("dispatch.process", "dispatch.__main__")
 # What a pure module may import besides: settings, errors and plain data types.
