@@ -7,10 +7,9 @@ program's processes for each job, and its ratio to the rivals' of the same round
 by the clock depend on how many cores the driver leaves over.
 
 The bias: at saturation many messages come at a time, so that programs read, write and hand over
-many at once; at a low load a job costs each of them more. The relays carry two messages for a job
-where the protocol has six: the scheduler and the plain one also send three events on the way to a
-result. All nodes serve one class of jobs, and no job fails. Loopback has no cost of a network
-card.
+many at once; at a low load a job costs each of them more. The relays send two messages for a job,
+the scheduler and the plain one five, for the protocol has three events on the way to a result. All
+nodes serve one class of jobs, and no job fails. Loopback has no cost of a network card.
 """
 
 import random

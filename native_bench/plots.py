@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from native_bench.end_to_end import size_name
 from native_bench.results import Result
 from native_bench.targets import TARGETS
 
@@ -89,18 +90,22 @@ def _end_to_end(result: Result, axes: "list[Axes]") -> None:
                 plot.barh(row, width, left=left, color=_COLOURS.get(role, "tab:grey"))
                 left += width
             plot.text(left, row, f" {left:.0f}", va="center")
-        plot.set(title=f"{size:,} B of audio", xlabel="CPU µs per job")
+        plot.set(title=f"{size_name(size)} of audio", xlabel="CPU µs per job")
         plot.set_yticks(range(len(programs)), programs if plot is axes[0] else [""] * len(programs))
         plot.invert_yaxis()
         plot.margins(x=0.15)
+    for role, colour in _COLOURS.items():
+        axes[-1].barh(0, 0, color=colour, label=role)
+    axes[-1].legend(loc="upper right")
 
 
 _COLOURS = {
     "gateway": "tab:blue",
     "dispatcher": "tab:orange",
+    "supervisor": "tab:green",
     "stats": "tab:red",
-    "supervisor": "tab:red",
 }
+"""Of the scheduler's processes; the rivals have but one."""
 
 
 def _growth(result: Result, axes: "list[Axes]") -> None:
@@ -122,8 +127,9 @@ def _growth(result: Result, axes: "list[Axes]") -> None:
     plot.plot(nodes, medians, marker="o", label="median")
     plot.fill_between(nodes, [min(c) for c in costs], [max(c) for c in costs], alpha=0.2)
     plot.axhline(medians[0] * _limit("growth"), color="k", linestyle=":", label="wanted at most")
-    plot.set(xscale="log", xlabel="nodes", ylabel="CPU µs per job", ylim=(0, None))
-    plot.legend()
+    plot.set(xscale="log", xlabel="nodes", ylabel="CPU µs per job")
+    plot.set_ylim(0, 1.1 * max(plot.get_ylim()[1], medians[0] * _limit("growth")))
+    plot.legend(loc="lower right")
 
 
 def _latency(result: Result, axes: "list[Axes]") -> None:

@@ -77,7 +77,11 @@ TARGETS = (
     Target("end-to-end", "to_c_relay_256", "… to the C relay's, 256 B", "reported", 0, _TIMES),
     Target("end-to-end", "to_c_relay_44000", "… 44 KB", "reported", 0, _TIMES),
     Target(
-        *("end-to-end", "over_plain_256", "jobs per CPU second to the plain scheduler's, 256 B"),
+        *(
+            "end-to-end",
+            "over_plain_256",
+            "jobs per CPU second to the plain scheduler's, 256 B",
+        ),
         *("at least", 4.0, _TIMES),
     ),
     Target("end-to-end", "over_plain_44000", "… 44 KB", "at least", 4.0, _TIMES),
@@ -90,8 +94,8 @@ TARGETS = (
         *("at most", 0.5, _MS),
     ),
     Target("latency", "p99_ms", "… p99", "at most", 3.0, _MS),
-    Target("idle", "session_kb", "memory of an idle session", "at most", 20, _KB),
-    Target("idle", "node_kb", "memory of an idle node", "at most", 40, _KB),
+    Target("idle", "session_kb", "memory for an idle session", "at most", 20, _KB),
+    Target("idle", "node_kb", "memory for an idle node", "at most", 40, _KB),
     Target(
         *("idle", "sessions_held", "sessions held at a time, with 1,000 nodes and heartbeats"),
         *("at least", 50_000, _COUNT),
