@@ -459,12 +459,15 @@ class Connection(asyncio.Protocol):
         assert self._inbound is not None
         protocol = self._inbound.protocol
         self.is_ended = self.is_ended or protocol.parser_exc is not None
+        writes = protocol.data_to_send()
         if isinstance(protocol.parser_exc, PayloadTooBig) and self._phase is Phase.OPEN:
             self._context.count_refusal(ErrorCode.MESSAGE_TOO_LARGE)
             allowed = self._context.limits.message_bytes_max
             text = f"a message may have {allowed} bytes"
+            *pongs, close, eof = writes
+            self._outbound.add(*pongs)
             self.send(error_message(ErrorCode.MESSAGE_TOO_LARGE, text))
-        writes = protocol.data_to_send()
+            writes = [close, eof]
         self._outbound.add(*writes)
         if protocol.state is not OPEN:
             self._start_closing()

@@ -2,6 +2,7 @@
 
 import heapq
 import itertools
+import re
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -24,6 +25,7 @@ from tests.gateway.sockets import (
 
 CONT = 0
 MESSAGE_BYTES_MAX = 2_048
+_BY_ONE_BYTES_MAX, _PIECE_BYTES, _PIECES_BYTES_MAX = 128, 7, 1_024
 _LIMITS = LimitSettings(message_bytes_max=MESSAGE_BYTES_MAX, messages_per_second_max=50)
 _OPENED, _RAW = 0, 1
 """First byte of an input: behind a good handshake, or from the very first byte of the socket."""
@@ -191,24 +193,32 @@ class WebSocketTarget:
         ]
 
     def run(self, data: bytes) -> None:
-        """Open a connection, feed it the stream, and lose it."""
+        """Open a connection, feed it the stream, and lose it; then the same in small pieces."""
+        begins, stream = data[:1], data[2:]
+        size = (data[1] if len(data) > 1 else 0) or len(data) or 1
+        told = self._talk(begins, stream, size)
+        if len(stream) <= _PIECES_BYTES_MAX:
+            piece = 1 if len(stream) <= _BY_ONE_BYTES_MAX else _PIECE_BYTES
+            assert self._talk(begins, stream, piece) == told, "how it is cut makes no difference"
+
+    def _talk(self, begins: bytes, stream: bytes, size: int) -> tuple[object, ...]:
+        """Return what the peers were told, and how the connection ended."""
         transport, connection = FakeTransport(), self._listener.new_connection()
         connection.connection_made(cast(Any, transport))
-        if not data[:1] or data[0] != _RAW:
+        if begins != bytes((_RAW,)):
             connection.data_received(handshake())
-        size = (data[1] if len(data) > 1 else 0) or len(data) or 1
-        for start in range(2, len(data), size):
+        for start in range(0, len(stream), size):
             if transport.is_closed:
                 break
-            connection.data_received(data[start : start + size])
+            connection.data_received(stream[start : start + size])
             self._loop.turn()
         if not transport.is_closed:
             connection.eof_received()
         connection.connection_lost(None)
         self._loop.turn(3_600)
-        self._check(bytes(transport.written))
+        return self._check(bytes(transport.written))
 
-    def _check(self, written: bytes) -> None:
+    def _check(self, written: bytes) -> tuple[object, ...]:
         assert len(self._listener) == 0
         assert self._counters["connections"] == 0
         assert self._listener._context.unfinished.bytes == 0
@@ -220,10 +230,16 @@ class WebSocketTarget:
                 text.decode()
             sizes = [len(message) for message in (*peer.texts, *peer.binaries)]
             assert max(sizes, default=0) <= _LIMITS.message_bytes_max
+        messages = [(peer.texts, peer.binaries) for peer in peers]
+        return (messages, _without_what_varies(written))
 
     def close(self) -> None:
         """Give the log back."""
         connection_module._log = self._log
+
+
+def _without_what_varies(written: bytes) -> bytes:
+    return re.sub(rb"\r\nDate: [^\r]*", b"", written)
 
 
 def _check_answers(written: bytes, *, is_open: bool) -> None:

@@ -233,6 +233,11 @@ LIMIT_CASES = {
         TOO_LARGE,
         close=1009,
     ),
+    "7.4.1-what-is-too-large-is-told-behind-the-pongs-that-were-due": Case(
+        frame(PING, b"1") + frame(PING, b"2") + frame(TEXT, text_of(LIMIT + 1)),
+        ((PONG, b"1"), (PONG, b"2"), *TOO_LARGE),
+        close=1009,
+    ),
     "7.4.1-a-ping-does-not-count-as-part-of-a-message": Case(
         frame(TEXT, text_of(LIMIT), fin=False) + frame(PING, b"p" * 125) + frame(CONT),
         ((PONG, b"p" * 125), (TEXT, text_of(LIMIT))),
