@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-_INSTRUMENTED = ("scheduler", "websockets")
+_INSTRUMENTED = ("scheduler", "websockets", "tests.fuzz")
 
 
 def main(name: str, folder: Path, options: list[str]) -> None:
