@@ -4,7 +4,7 @@ Each times one part alone, in one process, again and again; a part and its rival
 suite. They show which part became slower, not what a job costs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import groupby
 
 from msgspec import Struct
@@ -12,6 +12,9 @@ from msgspec import Struct
 from native_bench.results import Figures, Result, make_result
 from native_bench.suite_runs import ROOT, Figure, run_suites, suites_of
 from native_bench.suite_runs import Settings as RunSettings
+
+_RATIO = "ratio_to_"
+"""What such an entry of a benchmark's extra info begins with."""
 
 
 class Settings(RunSettings, frozen=True, kw_only=True):
@@ -62,10 +65,19 @@ def _table(suite: str, samples: list[Sample]) -> Figures:
             sample.name.partition("/")[2],
             time_text(sample.figure.median_ns),
             f"{sample.figure.rounds:,}",
+            ", ".join(_ratios(sample.figure)) or "—",
         )
         for sample in samples
     ]
-    return Figures(suite.replace("_", " "), ("benchmark", "median", "rounds"), rows)
+    return Figures(
+        suite.replace("_", " "), ("benchmark", "median", "rounds", "time by its rivals'"), rows
+    )
+
+
+def _ratios(figure: Figure) -> Iterator[str]:
+    for key, ratio in figure.extra_info.items():
+        if key.startswith(_RATIO):
+            yield f"{ratio:.2f} {key.removeprefix(_RATIO).replace('_', ' ')}"
 
 
 def time_text(ns: float) -> str:
