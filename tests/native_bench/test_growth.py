@@ -1,8 +1,16 @@
 """The growth benchmark in small, and what its verdict rests on."""
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
 import pytest
 
 from native_bench.growth import Sample, Settings, make_report, measure
+from tests.harness import poll
 
 
 def test_each_number_of_nodes_is_measured() -> None:
@@ -18,6 +26,35 @@ def test_each_number_of_nodes_is_measured() -> None:
     assert sorted(sample["nodes"] for sample in report.samples) == [5, 20]
     assert report.doubts == []
     assert report.figures["gross_growth"] > 0
+
+
+def test_a_signal_ends_it_and_all_that_it_started(tmp_path: Path) -> None:
+    log_path, folder = tmp_path / "log", tmp_path / "temporary"
+    folder.mkdir()
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "native_bench.run", "growth", "--nodes", "5"],
+            env=os.environ | {"TMPDIR": str(folder)},
+            stdout=log,
+            stderr=log,
+        )
+
+    def driver_runs() -> bool:
+        assert process.poll() is None, log_path.read_text()
+        return bool(list(folder.glob("*/driver.log")))
+
+    try:
+        poll("the driver runs", driver_runs, seconds=60)
+        started = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) != 0
+    finally:
+        process.terminate()
+        process.wait(60)
+    assert "Traceback" not in log_path.read_text()
+    assert not list(folder.iterdir())
+    assert len(started) >= 4  # supervisor, dispatcher, stats, gateway
+    assert not [child for child in started if child.is_running()]
 
 
 def sample(nodes: int, cpu_seconds: float, idle_cpu_seconds: float, number: int = 0) -> Sample:
