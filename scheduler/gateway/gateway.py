@@ -71,6 +71,18 @@ class Gateway:
 
     def new_session(self, connection: Connection) -> SessionPeer:
         """Return the peer of a socket opened at /ws/session."""
+        session = self.relayed_session(connection)
+        if self._forwards:
+            connection.keep_early()
+        if self._context.draining:  # its handshake was under way when that began
+            session.shut_down()
+        return session
+
+    def relayed_session(self, connection: Connection) -> SessionPeer:
+        """Return the peer of a socket that another gateway led here.
+
+        Also while draining: the session that it is to go on with may be finishing its jobs.
+        """
         session = SessionPeer(
             self._context,
             self._desk,
@@ -81,10 +93,6 @@ class Gateway:
             self._sessions.discard,
         )
         self._sessions.add(session)
-        if self._forwards:
-            connection.keep_early()
-        if self._context.draining:  # its handshake was under way when that began
-            session.shut_down()
         return session
 
     def new_node(self, connection: Connection) -> NodePeer:

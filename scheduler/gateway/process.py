@@ -110,7 +110,9 @@ class GatewayProcess:
             self._servers.append(await self._listener.serve(socket.socket(fileno=fd)))
         if self._relaying is not None:
             await self._relaying.serve(
-                self._gateway.new_session, self._context.counters, self._context.codes.add_refused
+                self._gateway.relayed_session,
+                self._context.counters,
+                self._context.codes.add_refused,
             )
         self._beat()
         self._sweep()

@@ -8,6 +8,7 @@ import pytest
 from scheduler.config import Config, IdentitySettings, LimitSettings
 from scheduler.errors import NotAdmitted, PeerError
 from scheduler.gateway import resuming
+from scheduler.gateway.messages import encode
 from scheduler.gateway.reply_tail import Reply
 from scheduler.gateway.resuming import (
     Owner,
@@ -399,3 +400,28 @@ def test_a_session_that_waits_keeps_its_row_and_gives_it_back(make_world: MakeWo
     session.peer.end_suspended("the test")
     assert opened.tolist() == [0]
     assert world.session().session_id
+
+
+def test_while_its_gateway_drains_a_session_may_still_get_another_socket(world: World) -> None:
+    node, session = world.node(), world.session(resumable=True)
+    (ack,) = session.wire.take()
+    session.id = ack["session_id"]
+    session.speak()
+    (job,) = node.jobs()
+    world.gateways[0].drain()
+    again = Wire()
+    peer = world.gateways[0].relayed_session(again)  # type: ignore[arg-type]
+    assert again.closed is None
+    resume = SessionResume(ack["session_id"], ack["resume_token"], 0)
+    peer.on_text(encode(resume))
+    node.answer(job)
+    assert session.wire.closed == (1000, "the session was resumed on another connection")
+    types = [message["type"] for message in again.take()]
+    assert types == ["session_init_ack", "ui_event", "ui_event", "translation_result", "error"]
+    assert again.closed == (1012, "service restart")
+    other = Wire()
+    peer = world.gateways[0].relayed_session(other)  # type: ignore[arg-type]
+    resume.session_id = "sess-0"
+    peer.on_text(encode(resume))
+    assert other.take()[0]["code"] == "INVALID_SESSION"
+    assert other.closed == (1008, "INVALID_SESSION")

@@ -538,6 +538,29 @@ async def test_sessions_end_with_their_gateway_when_that_is_replaced(own_cluster
     cluster.check_settled(besides={"arena_used_bytes"})
 
 
+async def test_a_gateway_that_is_to_be_replaced_still_gives_its_sessions_other_sockets(
+    own_cluster: Cluster,
+) -> None:
+    """One whose socket looks open, while its last job is finished."""
+    cluster = own_cluster
+    async with node_at(cluster, 1, hold) as node, a_client(cluster) as client:
+        await client.speak(0)
+        job = await node.job(0)
+        async with a_client(cluster) as idle, a_client(cluster) as ended:
+            await ended.end()
+            rolling = asyncio.create_task(roll_all(cluster))
+            assert await idle.closed() == 1012
+            async with a_socket(cluster, 1) as late:
+                assert (await late.refused(ended))["code"] == "INVALID_SESSION"
+        async with a_socket(cluster, 1) as again:
+            await again.resume_from(client)
+            assert await client.closed() == 1000
+            await node.complete(job)
+            await again.result(0)
+            assert await again.closed() == 1012
+        assert await rolling == [0, 1]
+
+
 @pytest.mark.parametrize("own_cluster", [{"gateways": 3}], indirect=True)
 async def test_a_relaying_gateway_that_is_replaced_costs_a_socket_and_no_session(
     own_cluster: Cluster,
