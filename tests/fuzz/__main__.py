@@ -92,6 +92,8 @@ def main(
         share = SHARES[name] if not names else 1 / len(names)
         outcomes.append(run(name, max(1, round(inputs * share)), seed, folder))
     _show(outcomes, engine, seed)
+    if findings is None and not any(folder.iterdir()):
+        folder.rmdir()
     if any(outcome.reproducer for outcome in outcomes):
         sys.exit(EXIT_FOUND)
 
