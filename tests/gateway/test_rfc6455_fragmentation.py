@@ -21,6 +21,7 @@ def message(opcode: int, *pieces: bytes) -> bytes:
 
 
 LARGE = bytes(0x20 + n % 95 for n in range(65_536))
+MEBIBYTE = bytes(range(256)) * 4_096
 CASES = {
     "two-text-fragments": Case(message(TEXT, b"ab", b"cd"), ((TEXT, b"abcd"),)),
     "two-binary-fragments": Case(
@@ -32,6 +33,14 @@ CASES = {
     "a-large-message-in-fragments-of-256-bytes": Case(
         message(TEXT, *(LARGE[at : at + 256] for at in range(0, len(LARGE), 256))),
         ((TEXT, LARGE),),
+    ),
+    "a-large-message-in-fragments-of-1300-bytes": Case(
+        message(TEXT, *(LARGE[at : at + 1_300] for at in range(0, len(LARGE), 1_300))),
+        ((TEXT, LARGE),),
+    ),
+    "a-mebibyte-in-fragments-of-1300-bytes": Case(
+        message(BINARY, *(MEBIBYTE[at : at + 1_300] for at in range(0, len(MEBIBYTE), 1_300))),
+        binaries=(MEBIBYTE,),
     ),
     "fragments-of-unlike-sizes": Case(
         message(TEXT, LARGE[:1], LARGE[1:126], LARGE[126:20_000], LARGE[20_000:]), ((TEXT, LARGE),)

@@ -54,8 +54,18 @@ LENGTH_CASES = {
         for length in LENGTHS
     },
     "5.2-many-small-messages-in-order": Case(
-        b"".join(frame(TEXT, b"%d" % n) for n in range(100)),
-        tuple((TEXT, b"%d" % n) for n in range(100)),
+        b"".join(frame(TEXT, b"%d" % n) for n in range(1_000)),
+        tuple((TEXT, b"%d" % n) for n in range(1_000)),
+    ),
+    "5.2-many-messages-of-1024-bytes-in-order": Case(
+        b"".join(frame(TEXT, b"%04d" % n + text_of(1_020)) for n in range(200)),
+        tuple((TEXT, b"%04d" % n + text_of(1_020)) for n in range(200)),
+    ),
+    "5.2-text-of-a-mebibyte": Case(
+        frame(TEXT, text_of(MESSAGE_BYTES_MAX)), ((TEXT, text_of(MESSAGE_BYTES_MAX)),)
+    ),
+    "5.2-binary-of-a-mebibyte": Case(
+        frame(BINARY, bytes_of(MESSAGE_BYTES_MAX)), binaries=(bytes_of(MESSAGE_BYTES_MAX),)
     ),
     "5.2-64-bit-length-above-the-limit-is-not-waited-for": Case(
         b"\x82\xff" + struct.pack("!Q", 1 << 40),
