@@ -62,7 +62,13 @@ async def test_no_secret_gets_out(tmp_path: Path) -> None:
                 assert secret.encode() not in data, f"{name} in {place}"
         assert found > len(PATHS) + 10
         log = cluster.scheduler.log()
-        for said in ("session admitted", "node admitted", "peer refused", "child ended"):
+        for said in (
+            "session admitted",
+            "node admitted",
+            "peer refused",
+            "resume refused",
+            "child ended",
+        ):
             assert said in log, "what would have told of them was not logged"
     assert all(secret not in cluster.scheduler.log() for secret in secrets.values())
 
@@ -90,9 +96,27 @@ async def show_everything(cluster: Cluster, files: Files) -> list[str]:
         await asyncio.to_thread(
             command, f"{cluster.scheduler.ops_url}/api/v1/nodes/n1/drain", token
         )
+    resume_tokens = await show_resume_tokens(url, files)
     await asyncio.to_thread(spoil_and_reload, cluster, files)
     await asyncio.to_thread(lose_a_gateway, cluster)
-    return [*good, *wrong, files.node, files.node_7]
+    return [*good, *wrong, files.node, files.node_7, *resume_tokens]
+
+
+async def show_resume_tokens(url: str, files: Files) -> list[str]:
+    """Have a right and a wrong one shown; return them and the next."""
+    tls = {"ssl": trusting(CA)}
+    async with raw_session(url, **tls) as session:
+        ack = await session.init(token=files.session, resumable=True)
+    right = ack["resume_token"]
+    shown = [right[:-4] + right[:3:-1][:4], right]
+    resume = {"session_id": ack["session_id"], "replies_received": 0}
+    for token, answer in zip(tuple(shown), ("error", "session_init_ack"), strict=True):
+        async with raw_session(url, **tls) as again:
+            await again.send("session_resume", resume_token=[token], **resume)
+            await again.expect("error", code="INVALID_MESSAGE")
+            await again.send("session_resume", resume_token=token, **resume)
+            shown.append((await again.expect(answer)).get("resume_token", token))
+    return shown
 
 
 def command(url: str, token: str) -> None:
