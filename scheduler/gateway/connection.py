@@ -258,7 +258,7 @@ class Connection(asyncio.Protocol):
         if self._outbound.unwritten_bytes > self._unwritten_bytes_max:
             self._cut_slow_reader()
             return
-        self._outbound.add_text(*parts)
+        self._outbound.add_text(parts)
         self._schedule_flush()
 
     def close(self, code: int, reason: str) -> None:
@@ -419,8 +419,8 @@ class Connection(asyncio.Protocol):
             self._early = early if len(early) <= EARLY_BYTES_MAX else None
         try:
             for event in inbound.receive(data, self._context.loop.time()):
-                # A pong goes ahead of answers to what came after its ping.
-                self._outbound.add(*inbound.pongs())
+                if inbound.has_pongs:  # they go ahead of answers to what came after their pings
+                    self._outbound.add(*inbound.pongs())
                 if self._phase is Phase.OPEN:
                     self._take(event)
         except Violation as violation:

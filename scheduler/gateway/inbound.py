@@ -204,10 +204,15 @@ class Inbound:
             if event is not None:
                 yield event
 
-    def pongs(self) -> list[bytes]:
-        """Return pongs that are due; none once a close frame stands behind them."""
+    @property
+    def has_pongs(self) -> bool:
+        """Whether pongs are due; not once a close frame stands behind them."""
         protocol = self.protocol
-        return protocol.data_to_send() if protocol.writes and protocol.state is OPEN else []
+        return bool(protocol.writes) and protocol.state is OPEN
+
+    def pongs(self) -> list[bytes]:
+        """Return pongs that are due."""
+        return self.protocol.data_to_send()
 
     @property
     def unfinished_bytes(self) -> int:

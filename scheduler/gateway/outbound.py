@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+from collections.abc import Sequence
 
 from scheduler.protocol.text import cut_utf8
 
@@ -33,10 +34,16 @@ class Outbound:
         self._pieces += pieces
         self.unwritten_bytes += sum(map(len, pieces))
 
-    def add_text(self, *parts: bytes) -> None:
+    def add_text(self, parts: Sequence[bytes]) -> None:
         """Queue one text message; large parts are not copied."""
+        length = 0
+        for part in parts:
+            length += len(part)
+        head = _text_head(length)
+        self._pieces.append(head)
+        self._pieces += parts
+        self.unwritten_bytes += len(head) + length
         self.messages += 1
-        self.add(_text_head(sum(map(len, parts))), *parts)
 
     def add_ping(self, payload: bytes) -> None:
         """Queue a ping with the eight bytes of `ping_payload`."""

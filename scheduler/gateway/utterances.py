@@ -30,7 +30,7 @@ from scheduler.protocol.ids import NO_NODE, wire_job_id
 from scheduler.protocol.node import JobAssignHead
 from scheduler.protocol.records import Failed
 from scheduler.protocol.requirements import STAGES, requirement_of
-from scheduler.protocol.session import AsrPartial, Features, SessionInit, UiEvent, Utterance
+from scheduler.protocol.session import AsrPartial, SessionInit, UiEvent, Utterance
 
 _NS_PER_MS = 1_000_000
 _STAGES_MASK = (1 << len(STAGES)) - 1
@@ -102,6 +102,9 @@ class Utterances:
         self._send = send
         self._reply = reply
         self._log = JobLog(context, identity.session_id)
+        self._pipeline = pipeline_stages(identity.init.pipeline)
+        self._features = given_features(identity.init.features)
+        self._requirement = requirement_of(self._pipeline, self._features)
         self._jobs: dict[int, Job] = {}
         self._jobs_max = context.config.limits.jobs_per_session_max
         self._share = share_of(
@@ -167,16 +170,15 @@ class Utterances:
                 f"{self._jobs_max} jobs of this session are unfinished "
                 "(limits.jobs_per_session_max)"
             )
-        requirement = requirement_of(self._identity.init.pipeline, self._features(speech))
+        requirement = self._requirement
+        if speech.given.features is not None:
+            requirement = requirement_of(self._pipeline, speech.given.features)
         if not requirement & _STAGES_MASK:
             raise PeerError(
                 ErrorCode.INVALID_MESSAGE,
                 "the session's pipeline uses no stage; turn on use_asr, use_nmt or use_tts",
             )
         return requirement
-
-    def _features(self, speech: Speech) -> Features | None:
-        return speech.given.features or self._identity.init.features
 
     def _avoid(self) -> int:
         recent = self._context.now_ns - self._last_node_ns < self._spread_ns
@@ -194,6 +196,7 @@ class Utterances:
 
     def _head(self, job: Job, speech: Speech) -> bytes:
         init, given = self._identity.init, speech.given
+        features = self._features if given.features is None else given_features(given.features)
         head = JobAssignHead(
             job_id=job.wire_id,
             session_id=self._identity.session_id,
@@ -201,8 +204,8 @@ class Utterances:
             src_lang=speech.src_lang,
             tgt_lang=speech.tgt_lang,
             dialect=_first(given.dialect, init.dialect),
-            features=given_features(self._features(speech)),
-            pipeline=pipeline_stages(init.pipeline),
+            features=features,
+            pipeline=self._pipeline,
             audio_format=speech.audio_format,
             sample_rate=speech.sample_rate,
             mode=_first(given.mode, init.mode),
@@ -317,19 +320,19 @@ class Utterances:
         name: Literal["DISPATCHED", "ASR_FINAL", "NMT_DONE", "ERROR"],
         error_code: str = "",
     ) -> bytes:
-        return encode(
-            UiEvent(
-                job.trace_id,
-                self._identity.session_id,
-                job.wire_id,
-                job.utterance_index,
-                name,
-                "error" if error_code else "ok",
-                elapsed_ms=(self._context.now_ns - job.accepted_ns) // _NS_PER_MS,
-                error_code=error_code or UNSET,
-                hint=self._hint(error_code),
-            )
+        event = UiEvent(
+            job.trace_id,
+            self._identity.session_id,
+            job.wire_id,
+            job.utterance_index,
+            name,
+            "error" if error_code else "ok",
+            (self._context.now_ns - job.accepted_ns) // _NS_PER_MS,
         )
+        if error_code:
+            event.error_code = error_code
+            event.hint = self._hint(error_code)
+        return encode(event)
 
 
 class _NodesError(Struct):

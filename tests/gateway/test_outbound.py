@@ -32,7 +32,7 @@ def written(outbound: Outbound) -> list[list[bytes]]:
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536])
 def test_text_frames_are_those_of_the_rfc(size: int) -> None:
     outbound = Outbound()
-    outbound.add_text(b"x" * (size // 2), b"x" * (size - size // 2))
+    outbound.add_text((b"x" * (size // 2), b"x" * (size - size // 2)))
     expected = Frame(Opcode.TEXT, b"x" * size).serialize(mask=False)
     assert (outbound.messages, outbound.unwritten_bytes) == (1, len(expected))
     (pieces,) = written(outbound)
@@ -49,20 +49,20 @@ def test_ping_frames_are_those_of_the_rfc() -> None:
 
 def test_small_frames_leave_as_one_piece_and_large_ones_uncopied() -> None:
     outbound = Outbound()
-    outbound.add_text(b"a")
-    outbound.add_text(b"b")
+    outbound.add_text((b"a",))
+    outbound.add_text((b"b",))
     assert written(outbound) == [[b"\x81\x01a\x81\x01b"]]
     large = b"x" * (JOIN_BYTES_MAX + 1)
-    outbound.add_text(b"head", large)
+    outbound.add_text((b"head", large))
     (pieces,) = written(outbound)
     assert any(piece is large for piece in pieces)
 
 
 def test_what_was_cleared_is_not_written() -> None:
     outbound = Outbound()
-    outbound.add_text(b"a")
+    outbound.add_text((b"a",))
     outbound.clear()
-    outbound.add_text(b"b")
+    outbound.add_text((b"b",))
     assert written(outbound) == [[b"\x81\x01b"]]
 
 
