@@ -76,6 +76,8 @@ class Reasons:
             return "no sign of life"
         if event.how == GOING_AWAY and _within(self._rolls, event.at_ns, ROLL_NS, 0):
             return "gateway replaced"
+        if event.how == GOING_AWAY and _within(self._supervisors, event.at_ns, WITH_IT_NS, 0):
+            return "supervisor gone"  # which gateways notice before the kernel kills them
         if event.how == CUT and self._gateway_died(event.at_ns, gateway):
             return "gateway gone"
         if event.how == CUT and away and _within(self._links, event.at_ns, LINK_NS, 0):

@@ -12,6 +12,7 @@ from tests.chaos import facts
 from tests.chaos.history import Event, now_ns
 from tests.chaos.orders import Probe
 from tests.chaos.plan import Fault
+from tests.chaos.recovery import TO_ALL
 from tests.chaos.rig import Rig, process_name
 
 POLL_SECONDS = 0.01
@@ -161,7 +162,7 @@ class ProcessFaults:
     async def _kill_all(self, _: Fault) -> str:
         pids = {row: self._rig.cluster.pid(row) for row in self._rig.rows}
         for row, pid in pids.items():
-            self._kill(row, pid, "SIGKILL to all")
+            self._kill(row, pid, TO_ALL)
         return f"pids {[*pids.values()]}"
 
     async def _stop_long(self, fault: Fault) -> str:

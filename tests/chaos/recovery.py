@@ -11,7 +11,10 @@ from msgspec import Struct
 from tests.chaos.history import Event
 
 TOGETHER_NS = 100_000_000
-"""Kills so close together are one blow."""
+"""Kills of all so close together are one blow."""
+
+TO_ALL = "SIGKILL to all"
+"""How a process was killed together with all its siblings."""
 
 STOOD_STILL = "stood still"
 _SERVES_NOBODY = "stats"
@@ -74,7 +77,8 @@ def _meanwhile(kill: Event, took_ns: int, spans: Iterable[_Span]) -> tuple[str, 
     end_ns = kill.at_ns + took_ns
 
     def is_this_blow(span: _Span) -> bool:
-        return span.what != STOOD_STILL and abs(span.begin_ns - kill.at_ns) <= TOGETHER_NS
+        same = span.what == kill.how == TO_ALL or span.who == kill.who
+        return same and abs(span.begin_ns - kill.at_ns) <= TOGETHER_NS
 
     return tuple(
         f"{span.who} {span.what} {(span.begin_ns - kill.at_ns) / 1e9:+.1f} s"

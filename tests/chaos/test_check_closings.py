@@ -136,6 +136,12 @@ def test_a_socket_lost_on_the_way_needs_a_reason_too() -> None:
     assert not unexplained([lost], [death(1, 0.5)])
 
 
+def test_gateways_may_say_goodbye_when_their_supervisor_is_killed() -> None:
+    killed = Event(AT_NS - SECOND_NS, "supervisor", "killed", how="SIGKILL", size=70)
+    assert not unexplained(closed("1012", gateway=1), [killed])
+    assert unexplained(closed("1006", gateway=1), [killed]) == ["closed"]
+
+
 WHATS: tuple[What, ...] = ("opened", "resumed", "lost")
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from tests.chaos.history import Event
-from tests.chaos.recovery import recoveries, replaced_ns, serving_ns
+from tests.chaos.recovery import TO_ALL, recoveries, replaced_ns, serving_ns
 
 SECOND_NS = 1_000_000_000
 
@@ -10,8 +10,8 @@ def at(seconds: float) -> int:
     return round(seconds * SECOND_NS)
 
 
-def kill(seconds: float, who: str, number: int = 1) -> Event:
-    return Event(at(seconds), who, "killed", index=number, how="SIGKILL", size=70 + number)
+def kill(seconds: float, who: str, number: int = 1, how: str = "SIGKILL") -> Event:
+    return Event(at(seconds), who, "killed", index=number, how=how, size=70 + number)
 
 
 def event(seconds: float, who: str, what: str, pid: int = 7) -> Event:
@@ -38,7 +38,9 @@ def test_another_kill_near_by(seconds: float) -> None:
 
 
 def test_one_blow_is_one_kill() -> None:
-    assert besides(kill(10.01, "dispatcher", 2)) == ()
+    blow = [kill(10, "gateway 0", 1, TO_ALL), kill(10.01, "dispatcher", 2, TO_ALL)]
+    assert [r.meanwhile for r in recoveries(blow, {1: at(1), 2: at(1)})] == [(), ()]
+    assert besides(kill(10.01, "dispatcher", 2)) == ("dispatcher SIGKILL +0.0 s",)
 
 
 def test_stats_serves_nobody() -> None:
