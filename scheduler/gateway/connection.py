@@ -430,7 +430,10 @@ class Connection(asyncio.Protocol):
             self.is_ended = True
             _log.exception("message handler failed", peer=self.peer_address)
             self._fail(CloseCode.INTERNAL_ERROR, "internal error")
-        self._follow_protocol()
+        if inbound.protocol.writes or inbound.protocol.state is not OPEN:
+            self._follow_protocol()
+        else:
+            self._flush()
         self._hold_unfinished(inbound.unfinished_bytes)
 
     def _take(self, event: Message | Pong | OverRate) -> None:
