@@ -74,7 +74,7 @@ def test_a_socket_that_is_lost_is_not_the_end(
 
 def test_nor_is_one_that_was_not_read_from(loop: str) -> None:
     def overflow(_: RawSocket, peer: RecordingPeer) -> None:
-        for _ in range(3):
+        for _turn in range(3):
             peer.connection.send(bytes(1 << 20))
 
     assert not ended(loop, overflow, write_buffer_bytes_max=1 << 20, message_bytes_max=1 << 20)
@@ -92,8 +92,10 @@ def test_nor_is_one_that_was_not_read_from(loop: str) -> None:
     ids=["no UTF-8", "reserved bits", "too large", "messages too fast", "pings too fast"],
 )
 def test_a_breach_is(loop: str, sent: bytes) -> None:
-    limits = {"messages_per_second_max": 5, "message_bytes_max": 2_000}
-    assert ended(loop, lambda raw, _: raw.send(sent), **limits)
+    def breach(raw: RawSocket, _: RecordingPeer) -> None:
+        raw.send(sent)
+
+    assert ended(loop, breach, messages_per_second_max=5, message_bytes_max=2_000)
 
 
 def test_so_is_our_close(loop: str) -> None:

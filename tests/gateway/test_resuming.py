@@ -409,9 +409,8 @@ def test_while_its_gateway_drains_a_session_may_still_get_another_socket(world: 
     session.speak()
     (job,) = node.jobs()
     world.gateways[0].drain()
-    again = Wire()
+    again, other = Wire(), Wire()
     peer = world.gateways[0].relayed_session(again)  # type: ignore[arg-type]
-    assert again.closed is None
     resume = SessionResume(ack["session_id"], ack["resume_token"], 0)
     peer.on_text(encode(resume))
     node.answer(job)
@@ -419,9 +418,7 @@ def test_while_its_gateway_drains_a_session_may_still_get_another_socket(world: 
     types = [message["type"] for message in again.take()]
     assert types == ["session_init_ack", "ui_event", "ui_event", "translation_result", "error"]
     assert again.closed == (1012, "service restart")
-    other = Wire()
-    peer = world.gateways[0].relayed_session(other)  # type: ignore[arg-type]
-    resume.session_id = "sess-0"
-    peer.on_text(encode(resume))
+    late = world.gateways[0].relayed_session(other)  # type: ignore[arg-type]
+    late.on_text(encode(resume))
     assert other.take()[0]["code"] == "INVALID_SESSION"
     assert other.closed == (1008, "INVALID_SESSION")
