@@ -419,6 +419,6 @@ def test_while_its_gateway_drains_a_session_may_still_get_another_socket(world: 
     assert types == ["session_init_ack", "ui_event", "ui_event", "translation_result", "error"]
     assert again.closed == (1012, "service restart")
     late = world.gateways[0].relayed_session(other)  # type: ignore[arg-type]
-    late.on_text(encode(resume))
+    late.on_text(encode(SessionResume("sess-0", ack["resume_token"], 0)))
     assert other.take()[0]["code"] == "INVALID_SESSION"
     assert other.closed == (1008, "INVALID_SESSION")
