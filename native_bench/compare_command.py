@@ -3,6 +3,7 @@
 import signal
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 import msgspec
@@ -14,6 +15,7 @@ from native_bench.compare import DEFAULTS, CompareError, Report, compare
 from native_bench.verdicts import RATIO_MAX, Verdict
 from scheduler.errors import ProgramError
 
+_FILE_COLUMNS = 140
 _STYLES = {Verdict.REGRESSION: "red", Verdict.IMPROVEMENT: "green"}
 
 
@@ -39,7 +41,8 @@ def compare_command(
     # As for Ctrl-C: what was started is ended, and the revision's folder removed.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
-    console = Console()
+    # Whole names also in a pipe or a file, which rich takes to be 80 columns wide.
+    console = Console(width=None if sys.stdout.isatty() else _FILE_COLUMNS)
     try:
         with console.status("starting") as status:
             report = compare(
@@ -58,7 +61,8 @@ def show(console: Console, report: Report) -> None:
     """Print all comparisons, those that became slowest first, and what they come to."""
     table = Table(title=f"the working tree by {report.revision}: above 1 it is slower")
     for heading in ("benchmark", "before ns", "after ns", "ratio", "interval", "verdict"):
-        table.add_column(heading, justify="left" if heading == "benchmark" else "right")
+        justify: Literal["left", "right"] = "left" if heading == "benchmark" else "right"
+        table.add_column(heading, justify=justify, overflow="fold")
     for each in sorted(report.comparisons, key=lambda each: -each.ratio):
         interval, verdict = each.interval, each.verdict
         table.add_row(
