@@ -10,7 +10,7 @@ costs is one store per class that the node serves; in use are few of the classes
 so a row is kept only from the first job on that asks for its class.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from scheduler.dispatch.backlog import Backlog
@@ -62,7 +62,7 @@ class Placement:
         tables.class_queued.fill(0)
 
     @property
-    def classes(self) -> Iterable[RequirementClass]:
+    def classes(self) -> Collection[RequirementClass]:
         """The classes now in use."""
         return self._by_mask.values()
 
@@ -77,7 +77,11 @@ class Placement:
             self._tables.class_services[index] = words_of(mask)
             self._tables.class_active[index] = 1
             for node in nodes:
-                self.refit(node)
+                if node.public and node.fits(mask):
+                    service_class.members += 1
+                    node.classes.append(service_class)
+                    node.cells.append(service_class.cells)
+                    self.rescore(node)
         return service_class
 
     def grow(self, rows: int) -> None:

@@ -125,8 +125,11 @@ def test_what_a_gateway_holds_unasked_is_not_in_the_question() -> None:
     assert only(AuditNode, look(desk, LOOKS)) == AuditNode(node, [])
 
 
-def test_a_wrong_count_and_a_wrong_score_are_righted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "RECOUNTED_PER_LOOK", 2)
+@pytest.mark.parametrize("bound", ["RECOUNTED_PER_LOOK", "RECOUNTED_SCORES_PER_LOOK"])
+def test_a_wrong_count_and_a_wrong_score_are_righted(
+    monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    monkeypatch.setattr(module, bound, 2)
     desk = Desk()
     nodes = [desk.node(f"n{number}") for number in range(5)]
     desk.place(1)
