@@ -20,6 +20,8 @@ from native_bench.report import RESULTS, problems, write_page
 from native_bench.results import Result
 from scheduler.errors import ProgramError
 
+_FILE_COLUMNS = 140
+
 _JSON = click.option("--json", "json_path", type=Path, help="Write the raw samples here.")
 _QUICK = click.option("--quick", is_flag=True, help="Only show that it works; in small.")
 
@@ -49,13 +51,18 @@ def run(benchmark: Benchmark, settings: Struct, console: Console) -> Result:
     return found
 
 
+def _console() -> Console:
+    """Return one that shows whole tables in a file too, which rich takes to be 80 columns wide."""
+    return Console(width=None if sys.stdout.isatty() else _FILE_COLUMNS)
+
+
 def _command(benchmark: Benchmark) -> click.Command:
     @_JSON
     @_QUICK
     def command(json_path: Path | None, quick: bool, **given: Any) -> None:
         changed = {name: value for name, value in given.items() if value not in (None, ())}
         settings = replace(benchmark.quick if quick else benchmark.settings, **changed)
-        found = run(benchmark, settings, Console())
+        found = run(benchmark, settings, _console())
         if json_path is not None:
             results.write(found, json_path)
 
@@ -88,7 +95,7 @@ def _all_command(quick: bool, only: tuple[str, ...], folder: Path) -> None:
     """
     if quick and folder == RESULTS:
         raise click.UsageError("--quick needs --folder: its figures mean nothing")
-    console = Console()
+    console = _console()
     for name in only or BENCHMARKS:
         benchmark = BENCHMARKS[name]
         found = run(benchmark, benchmark.quick if quick else benchmark.settings, console)
