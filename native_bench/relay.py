@@ -26,6 +26,8 @@ from websockets.http11 import Request
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
+from native_bench.open_files import allow_open_files
+
 NUMBER_BYTES = 8
 """Digits before a body."""
 
@@ -159,4 +161,5 @@ async def _serve() -> None:
 
 
 if __name__ == "__main__":
+    allow_open_files()
     uvloop.run(_serve())

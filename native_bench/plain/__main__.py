@@ -7,6 +7,7 @@ import sys
 import uvloop
 from websockets.asyncio.server import serve
 
+from native_bench.open_files import allow_open_files
 from native_bench.plain.server import Server
 
 _MESSAGE_BYTES_MAX = 8 << 20
@@ -32,4 +33,5 @@ async def _run() -> None:
 
 
 if __name__ == "__main__":
+    allow_open_files()
     uvloop.run(_run())

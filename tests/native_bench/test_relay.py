@@ -1,9 +1,11 @@
 """The bare relay in Python over real sockets, as the load driver speaks to it."""
 
+import resource
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
@@ -54,6 +56,21 @@ def test_bodies_of_any_size_arrive_whole_and_in_order(
             assert node.recv(SECONDS_MAX) == "00000000" + letter * size
         node.send("00000000" + "d" * size)
         assert session.recv(SECONDS_MAX) == "d" * size
+
+
+@pytest.mark.parametrize("module", ["native_bench.relay", "native_bench.plain"])
+def test_rivals_may_open_as_many_sockets_as_the_machine_lets_them(
+    tmp_path: Path, module: str
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+    try:
+        with running(tmp_path, "rival", module, talks=True) as program:
+            program.read_line()
+            process = psutil.Process(program.process.pid)
+            assert process.rlimit(psutil.RLIMIT_NOFILE) == (before[1], before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_it_answers_pings_and_ends_when_told(relay: tuple[Program, str]) -> None:
