@@ -17,9 +17,16 @@ from scheduler.cli_client import configure_client_logging, identity_options, run
 from scheduler.cli_explain import explain
 from scheduler.cli_node import node
 from scheduler.cli_reload import reload
+from scheduler.cli_stress import stress
 from scheduler.cli_token import token
 from scheduler.cli_top import top
-from scheduler.errors import ConfigError, LayoutError, SchedulerError, StartError
+from scheduler.errors import (
+    ConfigError,
+    LayoutError,
+    ProgramError,
+    SchedulerError,
+    StartError,
+)
 from scheduler.nodes.errors import AudioError, NoToolsError, TooManyNodesError
 from scheduler.sdk.errors import ConnectionLost, SdkError
 
@@ -31,7 +38,14 @@ SESSION_URL = "ws://127.0.0.1:5010/ws/session"
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 EXIT_DATA, EXIT_UNAVAILABLE, EXIT_CONFIG = 65, 69, 78  # as sysexits.h has them
 
-_UNAVAILABLE = (StartError, LayoutError, ConnectionLost, NoToolsError, TooManyNodesError)
+_UNAVAILABLE = (
+    StartError,
+    LayoutError,
+    ProgramError,
+    ConnectionLost,
+    NoToolsError,
+    TooManyNodesError,
+)
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -78,6 +92,7 @@ def cli() -> None:
 cli.add_command(bundle)
 cli.add_command(explain)
 cli.add_command(node)
+cli.add_command(stress)
 cli.add_command(token)
 cli.add_command(top)
 cli.add_command(reload)

@@ -16,6 +16,10 @@ EXCEPTIONS = {
     "identity/holder.py": "holds data types only",
     "nodes/errors.py": "holds data types only",
     "stats/schema.py": "holds data types only",
+    "stress/chart.py": "holds data types only",
+    "stress/messages.py": "holds data types only",
+    "stress/page_style.py": "holds a style sheet only",
+    "stress/raw.py": "holds data types only",
 }
 # Packages that make sense as a whole only, each tested by a folder of its own.
 AS_A_WHOLE = ("simulation",)

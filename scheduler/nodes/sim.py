@@ -117,8 +117,10 @@ class SimNode:
             self.client.drop_connection()
 
 
-async def run(settings: SimSettings) -> None:
+async def run(settings: SimSettings, nodes: list[SimNode] | None = None) -> None:
     """Run all nodes until cancelled, or until each was shut down by an operator.
+
+    `nodes`, where it is given, gets each as it is started.
 
     Raises Refused if the scheduler refuses a node for good, and TooManyNodesError.
     """
@@ -127,7 +129,10 @@ async def run(settings: SimSettings) -> None:
     try:
         async with asyncio.TaskGroup() as group:
             for index in range(settings.count):
-                group.create_task(SimNode(settings, index).run())
+                node = SimNode(settings, index)
+                if nodes is not None:
+                    nodes.append(node)
+                group.create_task(node.run())
                 await asyncio.sleep(1 / _STARTS_PER_SECOND)
     except ExceptionGroup as failures:
         raise _first(failures) from None
