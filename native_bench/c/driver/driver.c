@@ -17,8 +17,6 @@
 
 #define OTHER_FILES 16
 #define IDLE_NS NS_PER_SECOND
-/* What has had no answer when there was none at all for so long is lost. */
-#define SILENCE_NS (10 * NS_PER_SECOND)
 /* For answers that come twice. */
 #define LINGER_NS (NS_PER_SECOND / 20)
 #define LINE_CHARS_MAX 256
@@ -45,7 +43,6 @@ static void allow_open_files(uint64_t wanted)
 static void init(struct driver *driver)
 {
     const struct options *options = &driver->options;
-    uint32_t table = 2;
 
     allow_open_files((uint64_t) options->sessions + options->nodes + OTHER_FILES);
     if (prctl(PR_SET_TIMERSLACK, 1) < 0) { /* else waits end 50 us late */
@@ -65,11 +62,7 @@ static void init(struct driver *driver)
     for (uint32_t i = 0; i < options->nodes; i++) {
         driver->nodes[i].link = (struct link) {.kind = LINK_NODE, .number = i};
     }
-    while (table < 2 * options->sessions) {
-        table *= 2;
-    }
-    driver->session_table = allocate(table, sizeof *driver->session_table);
-    driver->session_table_mask = table - 1;
+    table_init(&driver->session_table, options->sessions);
     driver->beats_from_ns = now_ns();
 }
 
@@ -92,11 +85,12 @@ static void report(struct driver *driver, double cpu)
 /* Let what is open be answered, then see whether more comes than should. */
 static void drain(struct driver *driver)
 {
+    int64_t silence_ns = (int64_t) (driver->options.silence_seconds * NS_PER_SECOND);
     int64_t until_ns;
 
     driver->speaking = false;
     driver->answered_ns = now_ns();
-    while (driver->open > 0 && now_ns() - driver->answered_ns < SILENCE_NS) {
+    while (driver->open > 0 && now_ns() - driver->answered_ns < silence_ns) {
         turn(driver, now_ns() + LINGER_NS);
     }
     for (uint32_t i = 0; i < driver->options.sessions; i++) {
@@ -251,7 +245,7 @@ static void free_all(struct driver *driver)
     buffer_free(&driver->frames);
     free(driver->speech.text);
     free(driver->results);
-    free(driver->session_table);
+    free(driver->session_table.entries);
     free(driver->sessions);
     free(driver->nodes);
 }

@@ -9,6 +9,7 @@
 #include "message.h"
 #include "options.h"
 #include "speech.h"
+#include "table.h"
 #include "timers.h"
 
 #define ID_CHARS_MAX 64
@@ -50,8 +51,7 @@ struct driver {
     uint32_t opening; /* connections that the server has not answered yet */
     uint32_t sessions_ready;
     uint32_t nodes_ready;
-    uint32_t *session_table; /* by a hash of the id: number + 1, 0 for none */
-    uint32_t session_table_mask;
+    struct table session_table; /* by their ids */
 
     /* What goes through. `frames` are for one socket and empty between events. */
     struct buffer scratch;
@@ -98,7 +98,6 @@ void session_take(struct driver *driver, struct session *session, struct slice t
 void session_speak(struct driver *driver, struct session *session, int64_t planned_ns);
 void session_beat(struct driver *driver, struct session *session);
 void session_close(struct driver *driver, struct session *session);
-struct session *session_find(const struct driver *driver, struct slice id);
 
 /* node.c */
 void node_greet(struct driver *driver, struct node *node);

@@ -188,7 +188,8 @@ void node_send_due(struct driver *driver, struct timer *timer)
 static void take_assign(struct driver *driver, struct node *node, struct slice from,
                         const struct message *assign, int64_t now)
 {
-    const struct session *session = session_find(driver, assign->session_id);
+    uint32_t found = table_find(&driver->session_table, assign->session_id);
+    const struct session *session = found == TABLE_NONE ? NULL : &driver->sessions[found];
     int64_t number = json_number(assign->utterance_index);
     uint64_t index = (uint64_t) (number < 0 ? INT64_MAX : number);
     uint64_t checksum = speech_checksum(assign->audio);

@@ -28,6 +28,7 @@ static const char help[] =
     "  --node-jitter-us J        0: and up to so much more\n"
     "  --warmup-seconds S        1\n"
     "  --seconds S               5\n"
+    "  --silence-seconds S       10: what is open after so long without any answer is lost\n"
     "  --heartbeat-seconds S     5: between two heartbeats of a node\n"
     "  --session-heartbeats      sessions send them as well\n"
     "  --source-addresses A      1: connect from 127.0.0.1 to 127.0.0.A in turns\n"
@@ -41,8 +42,8 @@ static const char help[] =
 
 enum {
     HOST = 1, PORT, TARGET, SESSIONS, NODES, NODE_SLOTS, AUDIO_BYTES, RATE, WINDOW, NODE_DELAY,
-    NODE_JITTER, WARMUP, SECONDS, HEARTBEAT, SESSION_HEARTBEATS, SOURCE_ADDRESSES, SESSION_PATH,
-    NODE_PATH, LANGUAGES, SEED, JSON, HELP,
+    NODE_JITTER, WARMUP, SECONDS, SILENCE, HEARTBEAT, SESSION_HEARTBEATS, SOURCE_ADDRESSES,
+    SESSION_PATH, NODE_PATH, LANGUAGES, SEED, JSON, HELP,
 };
 
 static const struct option names[] = {
@@ -59,6 +60,7 @@ static const struct option names[] = {
     {"node-jitter-us", required_argument, NULL, NODE_JITTER},
     {"warmup-seconds", required_argument, NULL, WARMUP},
     {"seconds", required_argument, NULL, SECONDS},
+    {"silence-seconds", required_argument, NULL, SILENCE},
     {"heartbeat-seconds", required_argument, NULL, HEARTBEAT},
     {"session-heartbeats", no_argument, NULL, SESSION_HEARTBEATS},
     {"source-addresses", required_argument, NULL, SOURCE_ADDRESSES},
@@ -113,6 +115,7 @@ static void take(struct options *options, int option, const char *name)
     case NODE_JITTER: options->node_jitter_ns = whole(name, 0, 1u << 31) * NS_PER_US; break;
     case WARMUP: options->warmup_seconds = number(name, 0, SECONDS_MAX); break;
     case SECONDS: options->seconds = number(name, 0.001, SECONDS_MAX); break;
+    case SILENCE: options->silence_seconds = number(name, 0.01, SECONDS_MAX); break;
     case HEARTBEAT: options->heartbeat_seconds = number(name, 0.01, SECONDS_MAX); break;
     case SESSION_HEARTBEATS: options->session_heartbeats = true; break;
     case SOURCE_ADDRESSES: options->source_addresses = whole(name, 1, 254); break;
@@ -139,6 +142,7 @@ void options_read(struct options *options, int count, char **arguments)
         .window = 1,
         .warmup_seconds = 1,
         .seconds = 5,
+        .silence_seconds = 10,
         .heartbeat_seconds = 5,
         .source_addresses = 1,
         .languages = 1,

@@ -23,6 +23,7 @@ struct options {
     int64_t node_jitter_ns;
     double warmup_seconds;
     double seconds;
+    double silence_seconds;
     double heartbeat_seconds;
     bool session_heartbeats;
     uint32_t source_addresses;

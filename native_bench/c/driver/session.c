@@ -29,50 +29,14 @@ void session_greet(struct driver *driver, struct session *session)
     send_message(driver, session);
 }
 
-/* --- by their ids ------------------------------------------------------------------------ */
-
-static uint32_t hash_of(struct slice id)
-{
-    uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
-
-    for (size_t i = 0; i < id.size; i++) {
-        hash = (hash ^ (uint8_t) id.data[i]) * 0x100000001b3;
-    }
-    return (uint32_t) (hash ^ hash >> 32);
-}
-
-static uint32_t *table_place(const struct driver *driver, struct slice id)
-{
-    uint32_t at = hash_of(id) & driver->session_table_mask;
-
-    while (driver->session_table[at] != 0
-           && !slices_equal(driver->sessions[driver->session_table[at] - 1].id, id)) {
-        at = (at + 1) & driver->session_table_mask;
-    }
-    return &driver->session_table[at];
-}
-
-struct session *session_find(const struct driver *driver, struct slice id)
-{
-    uint32_t found = *table_place(driver, id);
-
-    return found ? &driver->sessions[found - 1] : NULL;
-}
-
 static void begin(struct driver *driver, struct session *session, struct slice id)
 {
-    uint32_t *place;
-
     if (id.size == 0 || id.size > ID_CHARS_MAX) {
         die("session %" PRIu32 ": an id of %zu characters", session->link.number, id.size);
     }
-    place = table_place(driver, id);
-    if (*place != 0) {
-        die("two sessions have the id %.*s", (int) id.size, id.data);
-    }
     memcpy(session->id_chars, id.data, id.size);
     session->id = (struct slice) {session->id_chars, id.size};
-    *place = session->link.number + 1;
+    table_add(&driver->session_table, session->id, session->link.number);
     session->link.state = LINK_READY;
     driver->opening--;
     driver->sessions_ready++;

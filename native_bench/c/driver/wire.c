@@ -195,6 +195,9 @@ static void read_link(struct driver *driver, struct link *link)
 
 void wire_take_event(struct driver *driver, struct link *link, uint32_t events)
 {
+    if (link->state == LINK_CLOSED) {
+        return; /* by an event before this one */
+    }
     if (link->state == LINK_CONNECTING) {
         struct link_target target = target_of(driver, link);
 
