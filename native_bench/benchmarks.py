@@ -15,6 +15,7 @@ from native_bench import (
     end_to_end,
     growth,
     idle,
+    kernels,
     latency,
     readers,
     readers_plan,
@@ -72,6 +73,7 @@ def _all() -> Iterator[Benchmark]:
         go_seconds=1.0,
     )
     yield _of("start", start, starts=2)
+    yield _of("kernels", kernels, rounds=1)
     yield _of("suites", suites, full=False, rivals=False, seconds_max=0.02)
 
 
