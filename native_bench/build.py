@@ -53,7 +53,7 @@ def build(program: str, folder: Path = FOLDER, flags: Sequence[str] = ()) -> Pat
     unfinished = folder / f"{program}.{os.getpid()}"
     _compile(
         [
-            *(os.environ.get("CC", "gcc"), *FLAGS, *WARNINGS, *flags),
+            *(os.environ.get("CC", "cc"), *FLAGS, *WARNINGS, *flags),
             *("-I", str(SOURCES / "shared"), "-o", str(unfinished)),
             *(str(f) for f in sources if f.suffix == ".c"),
             *LIBRARIES,
