@@ -140,7 +140,7 @@ def _figures(progress: Progress) -> Table:
         for cell in cells[::2]:
             cell.stylize("dim")
         table.add_row(*cells)
-    table.add_row(Text("per second", style="dim"))
+    table.add_row(Text("results per second", style="dim"))
     grid = Table.grid()
     grid.add_row(table)
     grid.add_row(Text(sparkline(progress.delivered_history), style="cyan"))

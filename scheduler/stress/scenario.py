@@ -139,7 +139,7 @@ class Scenario(_Table, frozen=True):
     drivers: Annotated[int, Meta(ge=1, le=8)] = 1
     seed: Annotated[int, Meta(ge=0, le=2**53)] = 1
     audio_bytes: Bytes = 3_200
-    reply_seconds_max: Seconds = 90.0
+    reply_seconds_max: Seconds = 150.0
     kinds: Annotated[list[Kind], Meta(min_length=1, max_length=32)] = field(
         default_factory=lambda: [Kind(name="en to es")]
     )

@@ -12,8 +12,10 @@ def test_an_empty_run_has_figures_and_none_of_them_is_made_up() -> None:
     assert (figures.sent, figures.results, figures.errors) == (0, 0, {})
     assert figures.latency == Latency(0)
     assert figures.histogram.counts == []
-    assert figures.per_second == figures.steps == figures.stages == figures.cpu == []
-    assert figures.carried_rate is figures.others_cores is None
+    for series in (figures.per_second, figures.steps, figures.stages, figures.cpu):
+        assert series == []
+    assert figures.carried_rate is None
+    assert figures.others_cores is None
     assert figures.kept
 
 

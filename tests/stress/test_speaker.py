@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from scheduler.sdk.connection import cancel_and_wait
 from scheduler.stress.checker import Findings
@@ -117,7 +118,7 @@ async def test_a_talker_streams_speech_and_ends_it() -> None:
             begin_ns = time.monotonic_ns()
             # One utterance fits, whatever is drawn for the silence before it.
             await talker.talk(begin_ns, begin_ns + 111_000_000)
-            chunks = []
+            chunks: list[dict[str, Any]] = []
             while not chunks or not chunks[-1]["is_final"]:
                 chunks.append(json.loads(await link.raw()))
             await link.result(0)

@@ -44,7 +44,8 @@ def test_elsewhere_only_the_load_is_seen() -> None:
     watch.begin()
     look = watch.look()
     assert list(look.cpu_seconds) == [HARNESS]
-    assert look.queued is look.load is None
+    assert look.queued is None
+    assert look.load is None
     assert watch.inside() is None
 
 
