@@ -63,10 +63,11 @@ class Reasons:
                 case _:
                     pass
 
-    def of_close(self, event: Event, gateway: int | None, *, away: bool) -> str:
+    def of_close(self, event: Event, gateway: int | None, *, led: bool, away: bool) -> str:
         """Return why a connection was closed, "" where nothing explains it.
 
-        `gateway` is its own where that is known; `away` peers are behind the link that can be cut.
+        `gateway` is its own where that is known; a socket may be `led` there by another one, and
+        goes with that too. `away` peers are behind the link that can be cut.
         """
         if event.how in CLOSED_BY_US:
             return "by its peer"
@@ -74,11 +75,13 @@ class Reasons:
             return NOT_RESUMED  # why that was refused is looked at by itself
         if event.how == NO_SIGN_OF_LIFE:
             return "no sign of life"
-        if event.how == GOING_AWAY and _within(self._rolls, event.at_ns, ROLL_NS, 0):
+        # A gateway that leads a socket can't say goodbye on it: half a frame may be on its way.
+        goodbye = event.how == GOING_AWAY or (event.how == CUT and led)
+        if goodbye and _within(self._rolls, event.at_ns, ROLL_NS, 0):
             return "gateway replaced"
         if event.how == GOING_AWAY and _within(self._supervisors, event.at_ns, WITH_IT_NS, 0):
             return "supervisor gone"  # which gateways notice before the kernel kills them
-        if event.how == CUT and self._gateway_died(event.at_ns, gateway):
+        if event.how == CUT and self._gateway_died(event.at_ns, None if led else gateway):
             return "gateway gone"
         if event.how == CUT and away and _within(self._links, event.at_ns, LINK_NS, 0):
             return "link cut"
@@ -133,7 +136,7 @@ def check_closings(
     gateways: dict[tuple[str, int], int] = {}
     opened: dict[tuple[str, int], int] = {}
     led: set[tuple[str, int]] = set()
-    """Those on a socket that another gateway may have accepted, and goes with that one too."""
+    """Sessions that came back, on a socket that another gateway may have accepted."""
     for event in events:
         peer = (event.who, event.conn)
         if event.what in {"dispatched", "result"}:
@@ -150,8 +153,7 @@ def check_closings(
                 text = f"could not come back ({event.how}) for no known reason"
                 yield Violation("closed", event.at_ns, event.who, text, event.session)
         elif event.what in {"closed", "lost"}:
-            gateway = None if peer in led else gateways.get(peer)
-            reason = reasons.of_close(event, gateway, away=away)
+            reason = reasons.of_close(event, gateways.get(peer), led=peer in led, away=away)
             name = reason or event.how
             closings[f"{name}, to come back" if event.what == "lost" else name] += 1
             if not reason:

@@ -64,7 +64,7 @@ class Injector:
 
     @property
     def troubles(self) -> list[str]:
-        """Processes that did not end or come back as they should, in words."""
+        """What went wrong with processes or their memory."""
         return self._processes.troubles
 
     @property

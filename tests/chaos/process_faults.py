@@ -28,7 +28,7 @@ WATCHDOG = "watchdog"
 
 
 class ProcessFaults:
-    """Those of a run. `troubles` names processes that stayed, stopped or orphaned, in words."""
+    """Those of a run. `troubles` says what went wrong with processes or their memory."""
 
     def __init__(self, rig: Rig, note: Callable[[Event], None]) -> None:
         self._rig = rig
@@ -99,12 +99,20 @@ class ProcessFaults:
             ORPHANED_SECONDS_MAX,
         )
         self.troubles += [f"outlived the supervisor: {name}" for name in running]
-        past = facts.counters(rig.cluster)
-        past["jobs before the supervisor was killed"] = rig.cluster.totals().accepted
-        rig.past.update(past)
+        self._count_past()
         await rig.restart()
         rig.is_down = False
         return f"supervisor pid {pid}, and with it {children}"
+
+    def _count_past(self) -> None:
+        """Take stock of the memory that nobody writes any more."""
+        cluster = self._rig.cluster
+        totals = cluster.totals()
+        # Each gateway may have been killed between two of its counters.
+        if abs(totals.balance) > cluster.gateways:
+            self.troubles.append(f"jobs don't add up when the supervisor was killed: {totals}")
+        self._rig.past.update(facts.counters(cluster))
+        self._rig.past["jobs before the supervisor was killed"] += totals.accepted
 
     def _row(self, role: str, fault: Fault) -> int:
         if role == "gateway":

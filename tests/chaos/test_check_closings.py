@@ -150,6 +150,8 @@ def test_a_session_that_came_back_may_hang_on_another_gateway_too() -> None:
         Event(AT_NS, "session 1", what, 1, "sess-A", how="1006") for what in WHATS
     )
     events = [opened, *closed("1006", gateway=1)[:1], lost]
-    assert unexplained(events, [death(0, 0.5)]) == ["closed"]
+    for reason in (death(0, 0.5), fault("roll gateways", 2)):
+        assert unexplained(events, [reason]) == ["closed"]
     events.insert(1, resumed)
-    assert not unexplained(events, [death(0, 0.5)])
+    for reason in (death(0, 0.5), fault("roll gateways", 2)):
+        assert not unexplained(events, [reason])
