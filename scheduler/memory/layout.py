@@ -372,7 +372,9 @@ GATEWAY_CODES = Block(
     "Failures and refusals by error code, in the order of protocol.codes.CODE_LABELS.",
     (
         _totals("jobs_failed_by_code", "gateway", "jobs that ended with an error", CODE_LABELS),
-        _totals("refusals_by_code", "gateway", "messages, utterances and connections refused", CODE_LABELS),
+        _totals(
+            "refusals_by_code", "gateway", "messages, utterances, connections refused", CODE_LABELS
+        ),
     ),
     by_row=True,
 )
