@@ -5,7 +5,7 @@ The page is `performance.md.in` with its marks replaced:
     {{targets}}          all targets with what was measured, and the reasons of those missed
     {{about NAME}}       what a benchmark measures and what its bias is, from its module
     {{result NAME}}      its commit, machine, tables and doubts
-    {{image NAME ALT}}   a plot of `plots.py`
+    {{image NAME ALT}}   its plot of `plots.py`, with a text for who can't see it
 
 The reasons stand in `remarks.toml`, written by hand: `"benchmark.figure" = "..."`.
 """
@@ -61,7 +61,8 @@ def page(template: str, kept: Results, remarks: Remarks) -> str:
         if kind == "result":
             return "\n".join(_result(kept.get(rest)))
         if kind == "image":
-            return _image(*rest.split(" ", 1))
+            name, _, alt = rest.partition(" ")
+            return f"![{alt}](images/performance/{name}.svg)" if name in kept else ""
         raise KeyError(kind)
 
     return re.sub(r"\{\{(.+?)\}\}", replaced, template)
@@ -133,7 +134,3 @@ def _result(result: Result | None) -> Iterator[str]:
 
 def _text(value: object) -> str:
     return "/".join(map(str, value)) if isinstance(value, list) else f"{value}"
-
-
-def _image(name: str, alt: str) -> str:
-    return f"![{alt}](images/performance/{name}.svg)" if name in plots.PLOTS else ""
