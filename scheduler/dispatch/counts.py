@@ -1,5 +1,7 @@
 """The core's own counts, named and explained by DISPATCHER_COUNTERS in the memory layout."""
 
+from collections.abc import Callable
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from scheduler.memory.layout import DISPATCHER_COUNTERS
@@ -20,3 +22,7 @@ class Counts:
 
         def __getattr__(self, name: str) -> int: ...
         def __setattr__(self, name: str, value: int) -> None: ...
+
+
+values_of: Callable[[Counts], tuple[int, ...]] = attrgetter(*NAMES)
+"""Returns all counts, in the order of NAMES."""

@@ -12,7 +12,7 @@ import time
 import structlog
 
 from scheduler.dispatch.core import Dispatcher
-from scheduler.dispatch.counts import NAMES
+from scheduler.dispatch.counts import NAMES, values_of
 from scheduler.dispatch.nodes import NOBODY
 from scheduler.dispatch.tables import Tables
 from scheduler.errors import ChannelClosed, ChannelCorrupt, ChannelFull
@@ -68,6 +68,7 @@ class DispatcherProcess:
         self._gateway_of_fd: dict[int, int] = {}
         self._writing: set[int] = set()
         self._commands: Channel[DrainNode] | None = None
+        self._published: tuple[int | None, ...] = (None,) * len(NAMES)
 
     def _note(self, kind: str, text: str) -> None:
         if kind == "audit":  # something went wrong that was put right: operators should see it
@@ -190,8 +191,10 @@ class DispatcherProcess:
         self._core.counts.link_queued_bytes = sum(
             self._channels[gateway].queued_bytes for gateway in self._writing
         )
-        for name in NAMES:
-            self._counters.set(name, getattr(self._core.counts, name))
+        before, self._published = self._published, values_of(self._core.counts)
+        for name, value, old in zip(NAMES, self._published, before, strict=True):
+            if value is not old:  # of fifty few have changed in a turn
+                self._counters.set(name, value)
 
 
 def main(boot_fd: int) -> None:

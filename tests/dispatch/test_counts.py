@@ -1,6 +1,6 @@
 import pytest
 
-from scheduler.dispatch.counts import NAMES, Counts
+from scheduler.dispatch.counts import NAMES, Counts, values_of
 from scheduler.memory.layout import DISPATCHER_COUNTERS
 from scheduler.protocol.records import Assign, CancelJob, Deliver, NodeHealth, Result
 from tests.dispatch.desk import Desk, job, only
@@ -63,3 +63,10 @@ def test_a_delivery_says_when_the_result_came() -> None:
     desk.submit(1)
     desk.say(0, Result(job(1), 1, node, None, 77))
     assert desk.timed == [(0, Deliver(job(1), 1, None, 77))]
+
+
+def test_all_values_come_in_the_order_of_the_names() -> None:
+    counts = Counts()
+    for value, name in enumerate(NAMES):
+        setattr(counts, name, value)
+    assert values_of(counts) == tuple(range(len(NAMES)))
