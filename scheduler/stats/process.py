@@ -39,6 +39,10 @@ from scheduler.stats.reading import MemoryReader
 from scheduler.stats.store import FileStore, MemoryStore
 from scheduler.stats.waterfall import WaterfallKeeper
 
+_NICENESS = 5
+"""Once it serves: where cores are short, jobs go before views of them. Not lower, or it would be
+too slow to show life."""
+
 _SAVE_SECONDS = 1.0
 """For the first snapshot file; a slower disk doesn't keep operators out."""
 
@@ -138,6 +142,7 @@ class StatsProcess:
             for fd in self._boot.ops_fds
         ]
         freeze_heap()
+        os.nice(_NICENESS)
         self._pulse.mark_ready()
         with contextlib.suppress(ChannelClosed):  # then `_obey` ends this process
             self._control.send(Ready())

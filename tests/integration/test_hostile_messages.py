@@ -166,7 +166,10 @@ async def test_a_session_init_at_its_limits_is_taken(cluster: Cluster) -> None:
             continue  # a code has to be right
         async with raw_session(cluster.session_url) as session:
             await session.send_raw(edge.text)
-            await session.expect("session_init_ack")
+            ack = await session.expect("session_init_ack")
+            # Else a resumable one would wait to be resumed.
+            await session.send("session_close", session_id=ack["session_id"], reason="done")
+            await session.expect("session_close_ack")
 
 
 async def test_an_utterance_at_its_limits_becomes_a_job(cluster: Cluster) -> None:
