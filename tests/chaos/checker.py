@@ -37,6 +37,8 @@ class Findings:
     kills: list[Recovery] = field(default_factory=list)
     serving_ns: dict[str, list[int]] = field(default_factory=dict)
     """By role, times from a kill until the successor served."""
+    taken_in_ns: list[int] = field(default_factory=list)
+    """Times from each kill until a session that began after it was taken in."""
     replaced_ns: list[int] = field(default_factory=list)
     """How long stopped processes stood until they were replaced."""
 
@@ -66,7 +68,9 @@ def check(folder: Path, epochs: Collection[str], end: EndFacts) -> Findings:
         elif path.stem.startswith("nodes"):
             found += check_nodes(read_history(path), given, findings.nodes)
         else:
-            probes |= {e.index: e.size for e in read_history(path) if e.what == "probed"}
+            probed = [*read_history(path)]
+            probes |= {e.index: e.size for e in probed if e.what == "probed"}
+            findings.taken_in_ns += [e.size for e in probed if e.what == "taken in"]
             continue
         closings = findings.closings
         found += check_closings(read_history(path), reasons, epochs, closings, away=away)

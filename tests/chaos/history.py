@@ -44,6 +44,7 @@ What = Literal[
     "died",  # `who` the process, `size` its pid
     "started",  # likewise
     "serves",  # likewise
+    "taken in",  # a new session, likewise until its session_init_ack
     "probed",  # `index` the number of the kill, `size` the nanoseconds until there was a result
 ]
 

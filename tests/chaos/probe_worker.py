@@ -1,4 +1,6 @@
-"""Finds out how soon after a kill a new session has a result: `... tests.chaos.probe_worker SPEC`.
+"""Finds out how soon after a kill a new session is taken in and has a result.
+
+Run as `... tests.chaos.probe_worker SPEC`.
 
 It begins a new session four times a second until one of them has its result. Its jobs ask for a
 service that only nodes have that are never told to misbehave, so that it sees the scheduler's
@@ -8,10 +10,11 @@ recovery and not the nodes'.
 import asyncio
 import base64
 import sys
+from collections.abc import Callable
 
 import msgspec
 
-from tests.chaos.history import Event, Tag, now_ns
+from tests.chaos.history import Event, Tag, What, now_ns
 from tests.chaos.orders import Order, Probe
 from tests.chaos.peer_socket import TROUBLE, abort, expect, open_socket, send
 from tests.chaos.worker import Worker, WorkerSpec, enter
@@ -26,8 +29,8 @@ FEATURE = "speaker_identification"
 """Stands for the service that the anchors have."""
 
 
-async def try_once(url: str) -> bool:
-    """Return whether a new session had a result."""
+async def try_once(url: str, take_in: Callable[[], None]) -> bool:
+    """Return whether a new session had a result; call `take_in` once it has its ack."""
     try:
         connection = await open_socket(url, pings=False)
     except TROUBLE:
@@ -35,6 +38,7 @@ async def try_once(url: str) -> bool:
     try:
         await send(connection, "session_init", **{**INIT, "features": {FEATURE: True}})
         ack = await expect(connection, "session_init_ack", TRY_SECONDS_MAX)
+        take_in()
         tag = Tag(ack["session_id"], 0, "probe")
         await send(
             connection,
@@ -59,17 +63,27 @@ async def try_once(url: str) -> bool:
 async def probe(worker: Worker, order: Probe) -> None:
     """Note how long it took; nothing where no try came through."""
     tries: set[asyncio.Task[bool]] = set()
+    taken_in = False
+
+    def take_in() -> None:
+        nonlocal taken_in
+        if not taken_in:
+            taken_in = True
+            note("taken in")
+
+    def note(what: What) -> None:
+        at_ns = now_ns()
+        worker.note(Event(at_ns, "probe", what, index=order.number, size=at_ns - order.at_ns))
+
     try:
         while now_ns() - order.at_ns < SECONDS_MAX * 1e9:
             if len(tries) < TRIES_AT_ONCE_MAX:
-                tries.add(asyncio.create_task(try_once(worker.spec.url)))
+                tries.add(asyncio.create_task(try_once(worker.spec.url, take_in)))
             done, tries = await asyncio.wait(
                 tries, timeout=AGAIN_SECONDS, return_when=asyncio.FIRST_COMPLETED
             )
             if any(task.result() for task in done):
-                at_ns = now_ns()
-                took_ns = at_ns - order.at_ns
-                worker.note(Event(at_ns, "probe", "probed", index=order.number, size=took_ns))
+                note("probed")
                 return
             if done:  # refused at once: don't hammer
                 await asyncio.sleep(AGAIN_SECONDS / 5)

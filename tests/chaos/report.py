@@ -145,6 +145,10 @@ def _rows(run: Run, findings: Findings, end: EndFacts) -> Iterator[tuple[str, st
     yield "nodes refused", _counts(nodes.refused)
     yield "connections ended", _counts(findings.closings)
     yield "kills without a probe's result", str(findings.unprobed)
+    yield (
+        "a new session taken in after each kill: median, max s",
+        ", ".join(_spread(findings.taken_in_ns)),
+    )
     yield "stopped until replaced: median, max s", ", ".join(_spread(findings.replaced_ns))
     yield "operators' requests by status", _counts(run.operator_answers)
     for name in MUST_BE_ZERO:

@@ -35,7 +35,12 @@ def write_run(folder: Path, *heard: Event) -> None:
         Event(at(9.6), "dispatcher", "serves", size=78),
         Event(at(99), "stats", "killed", index=2, how="SIGKILL", size=80),
     )
-    write(folder, "prober", Event(at(10), "probe", "probed", index=1, size=at(0.7)))
+    write(
+        folder,
+        "prober",
+        Event(at(9.5), "probe", "taken in", index=1, size=at(0.2)),
+        Event(at(10), "probe", "probed", index=1, size=at(0.7)),
+    )
     write(
         folder,
         "nodes",
@@ -67,6 +72,7 @@ def test_a_good_run_adds_up(tmp_path: Path) -> None:
         ("stats SIGKILL", None),
     ]
     assert findings.serving_ns == {"dispatcher": [at(0.6)]}
+    assert findings.taken_in_ns == [at(0.2)]
     assert findings.unprobed == 1
     assert findings.sessions.results == findings.nodes.answered == 1
 
