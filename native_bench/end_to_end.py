@@ -1,10 +1,13 @@
 """What a job costs from socket to socket, beside the rivals, in one run.
 
-The driver in C plays sessions and nodes at saturation: each session keeps a few jobs on their way,
-nodes answer at once. In each round every program is started anew and measured once with each
-length of audio, in an order drawn anew. The figure that counts is the CPU time of all of a
-program's processes for each job, and its ratio to the rivals' of the same round; jobs per second
-by the clock depend on how many cores the driver leaves over.
+The driver in C plays sessions and nodes at saturation: as many sessions as nodes keep a job on its
+way each, nodes answer at once. With more for each session, the relays would find several messages
+at a time on a socket, for they keep to one node a session where a scheduler spreads the jobs.
+
+In each round every program is started anew and measured once with each length of audio, in an
+order drawn anew. The figure that counts is the CPU time of all of a program's processes for each
+job, and its ratio to the rivals' of the same round; jobs per second by the clock depend on how
+many cores the driver leaves over.
 
 The bias: at saturation many messages come at a time, so that programs read, write and hand over
 many at once; at a low load a job costs each of them more. The relays send two messages for a job,
@@ -34,8 +37,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     programs: tuple[str, ...] = tuple(SITES)
     text_bytes: tuple[int, ...] = (256, 44_000)
     nodes: int = 1_000
-    sessions: int = 250
-    window: int = 4
+    sessions: int = 1_000
+    window: int = 1
     rounds: int = 5
     warmup_seconds: float = 1.0
     seconds: float = 3.0
