@@ -113,7 +113,7 @@ def _full(target: Target) -> str:
         if other == target:
             break
         above = above if other.says.startswith("…") else other.says
-    return f"{above.rpartition(',')[0] or above}, {target.says.removeprefix('… ')}"
+    return f"{above.rpartition(', ')[0] or above}, {target.says.removeprefix('… ')}"
 
 
 def _result(result: Result | None) -> Iterator[str]:
