@@ -37,14 +37,14 @@ def test_room_is_told_by_requirement_class(run_stub: RunStub, open_page: OpenPag
     expect(whole).to_contain_text("none waiting · if refused, retry after 100 ms")
     whole.get_by_text("3 nodes can't take one (9 slots)").click()
     reasons = whole.get_by_role("listitem")
-    assert [text.split("\n") for text in reasons.all_inner_texts()] == [
-        ["Draining", "2 nodes, 6 slots"],
-        ["CPU over limit", "1 node, 3 slots"],
-    ], "what keeps most back comes first"
+    # What keeps most back comes first.
+    expect(reasons).to_have_text(
+        ["Draining 2 nodes, 6 slots", "CPU over limit 1 node, 3 slots"], use_inner_text=True
+    )
     rare = page.locator("#room > li").first
     expect(rare).to_contain_text("0 more fit")
     expect(rare).to_contain_text("The next one waits: service not installed, 10 nodes, 30 slots")
-    assert rare.locator(".tag").all_inner_texts() == ["rare"], "those without room come first"
+    expect(rare.locator(".tag")).to_have_text(["rare"])  # those without room come first
 
 
 def test_room_is_up_to_date(run_stub: RunStub, open_page: OpenPage) -> None:
