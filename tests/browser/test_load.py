@@ -15,8 +15,9 @@ def room(page: Page, service: str) -> Locator:
 
 
 def make_ready(stub: Stub) -> None:
-    """Let every node have room for three jobs."""
+    """Let every node have room for three jobs, and none wait."""
     stub.data.loads_change = False
+    stub.data.queued = 0
     for node in stub.data.nodes:
         node.update(status="ready", capacity=4, in_flight=1, external_jobs=0, public=True)
         node.update(cpu_percent=10.0, services_marked=[])
