@@ -185,6 +185,13 @@ def test_a_frame_too_large_is_refused_by_its_head() -> None:
     assert isinstance(inbound.protocol.parser_exc, PayloadTooBig)
 
 
+def test_the_beginning_of_any_frame_counts_as_unfinished() -> None:
+    for reserved in (0, 4):
+        inbound = make_inbound()
+        list(inbound.receive(frame(TEXT, b"x" * 500_000, reserved=reserved)[:400_000], 0.0))
+        assert inbound.unfinished_bytes > 399_900
+
+
 def test_a_ping_needs_no_room_in_the_message_around_it() -> None:
     inbound = make_inbound(message_bytes_max=100)
     ping = frame(PING, b"p" * CONTROL_BYTES_MAX)
