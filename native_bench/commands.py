@@ -18,7 +18,7 @@ from native_bench import results
 from native_bench.benchmarks import BENCHMARKS, Benchmark
 from native_bench.report import RESULTS, problems, write_page
 from native_bench.results import Result
-from scheduler.errors import ProgramError
+from scheduler.errors import SchedulerError
 
 _FILE_COLUMNS = 140
 
@@ -26,17 +26,16 @@ _JSON = click.option("--json", "json_path", type=Path, help="Write the raw sampl
 _QUICK = click.option("--quick", is_flag=True, help="Only show that it works; in small.")
 
 
-def add_to(group: click.Group, *, but: tuple[str, ...] = ()) -> None:
-    """Add a command for each benchmark, except those that have one of their own."""
+def add_to(group: click.Group) -> None:
+    """Add a command for each benchmark."""
     for benchmark in BENCHMARKS.values():
-        if benchmark.name not in but:
-            group.add_command(_command(benchmark))
+        group.add_command(_command(benchmark))
     group.add_command(_all_command)
     group.add_command(_report_command)
 
 
 def run(benchmark: Benchmark, settings: Struct, console: Console) -> Result:
-    """Measure and show; raises ClickException where a program fails."""
+    """Measure and show; raises ClickException where a program fails or a setting is wrong."""
     # As for Ctrl-C: what was started is ended.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
@@ -45,7 +44,7 @@ def run(benchmark: Benchmark, settings: Struct, console: Console) -> Result:
             found = benchmark.measure(
                 settings, lambda text: status.update(f"{benchmark.name}: {text}")
             )
-    except ProgramError as error:
+    except SchedulerError as error:
         raise click.ClickException(str(error)) from error
     results.show(console, found)
     return found

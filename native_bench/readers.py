@@ -21,9 +21,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
+from msgspec.structs import replace
 
 from native_bench.readers_looks import Look
 from native_bench.readers_plan import (
+    FORMS,
+    NONE,
     READY,
     Call,
     JobTask,
@@ -33,6 +36,7 @@ from native_bench.readers_plan import (
     plan_block,
 )
 from native_bench.readers_report import Report, make_report
+from scheduler.errors import ConfigError
 from scheduler.memory.layout import DISPATCHER_ROW, FIRST_GATEWAY_ROW, STATS_ROW
 from scheduler.memory.segment import Segment
 from scheduler.memory.views import Views
@@ -105,8 +109,13 @@ class _Site:
 def measure(settings: Settings, tell: Callable[[str], object] = lambda _: None) -> Report:
     """Run all windows; `tell` is told in words how far it is.
 
-    Raises ProgramError where a program fails or doesn't end in time.
+    Windows without readers are always among them. Raises ProgramError where a program fails or
+    doesn't end in time, ConfigError for a form that there isn't.
     """
+    unknown = set(settings.forms) - set(FORMS)
+    if unknown:
+        raise ConfigError(f"no form {', '.join(sorted(unknown))}; there are {', '.join(FORMS)}")
+    settings = replace(settings, forms=tuple(dict.fromkeys((NONE, *settings.forms))))
     with ExitStack() as stack:
         site = _Site(settings, stack)
         deadline_ns = time.monotonic_ns() + int(settings.minutes_max * 60e9)

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
 from native_bench import readers_report
@@ -31,6 +32,7 @@ from native_bench.readers_report import Report, Sample, Times, ratio_to_none
 from native_bench.readers_requests import Answers
 from native_bench.results import rich_table
 from scheduler.config import LoadBalancerSettings
+from scheduler.errors import ConfigError
 from scheduler.memory.layout import Dimensions
 from scheduler.memory.segment import Segment
 from scheduler.stats.reading import MemoryReader
@@ -70,6 +72,11 @@ def test_all_jobs_and_requests_are_answered() -> None:
         for table in readers_report.tables(report):
             console.print(rich_table(table))
     assert all(form in shown.get() for form in FORMS)
+
+
+def test_an_unknown_form_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match=r"no form often; there are none, .*plain"):
+        measure(replace(SMALL, forms=("often",)))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
