@@ -134,6 +134,29 @@ static bool is_for(struct driver *driver, const struct session *session, uint64_
            && speech_checksum(result->tts_audio) == checksum;
 }
 
+/* Whether nothing else has answered that utterance; an answer that is wrong is counted. */
+static bool is_first_answer(struct driver *driver, struct session *session, uint64_t index,
+                            bool failed)
+{
+    switch (ledger_answer(&session->ledger, index, failed)) {
+    case IN_ORDER:
+        return true;
+    case OUT_OF_ORDER:
+        driver->counts.out_of_order += !failed;
+        return true;
+    case REPEATED:
+        driver->counts.duplicated++;
+        return false;
+    case LATE:
+        driver->counts.late++;
+        return false;
+    case NEVER_ASKED:
+        driver->counts.crossed++;
+        return false;
+    }
+    return false;
+}
+
 static void take_result(struct driver *driver, struct session *session,
                         const struct message *result, int64_t now)
 {
@@ -150,24 +173,10 @@ static void take_result(struct driver *driver, struct session *session,
     if (found != NULL) {
         utterance = *found;
     }
-    switch (ledger_answer(&session->ledger, (uint64_t) index, false)) {
-    case OUT_OF_ORDER:
-        driver->counts.out_of_order++;
-        record(driver, &utterance, now);
-        break;
-    case IN_ORDER:
-        record(driver, &utterance, now);
-        break;
-    case REPEATED:
-        driver->counts.duplicated++;
-        return;
-    case LATE:
-        driver->counts.late++;
-        return;
-    case NEVER_ASKED:
-        driver->counts.crossed++;
+    if (!is_first_answer(driver, session, (uint64_t) index, false)) {
         return;
     }
+    record(driver, &utterance, now);
     if (driver->speaking) {
         session_speak(driver, session, now_ns());
     }
@@ -203,18 +212,7 @@ static void take_error(struct driver *driver, struct session *session, const str
     if (index < 0) {
         return;
     }
-    switch (ledger_answer(&session->ledger, (uint64_t) index, true)) {
-    case IN_ORDER:
-    case OUT_OF_ORDER:
-        break;
-    case REPEATED:
-        driver->counts.duplicated++;
-        return;
-    case LATE:
-        driver->counts.late++;
-        return;
-    case NEVER_ASKED:
-        driver->counts.crossed++;
+    if (!is_first_answer(driver, session, (uint64_t) index, true)) {
         return;
     }
     driver->counts.failed++;
