@@ -2,7 +2,8 @@
 
 import asyncio
 import ssl
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -10,6 +11,7 @@ from msgspec import DecodeError, Struct, ValidationError
 from msgspec.json import Decoder, Encoder
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.protocol import State
 
 from scheduler.sdk.errors import ConnectionLost
 
@@ -78,18 +80,14 @@ class Connection(Generic[Message]):
         await self._send(data, text=False)
 
     async def _send(self, data: bytes, *, text: bool) -> None:
-        try:
+        with self._losses():
             await self._socket.send(data, text=text)
-        except ConnectionClosed as error:
-            raise _lost(error) from error
 
     async def receive(self) -> Message:
         """Return the next message; those of another protocol version are logged and passed over."""
         while True:
-            try:
+            with self._losses():
                 data = await self._socket.recv(decode=False)
-            except ConnectionClosed as error:
-                raise _lost(error) from error
             try:
                 return self._decoder.decode(data)
             except ValidationError as error:
@@ -100,12 +98,26 @@ class Connection(Generic[Message]):
 
     async def close(self) -> None:
         """Close the socket; at most 5 s, then it is cut off."""
-        with suppress(ConnectionClosed):
+        with suppress(ConnectionLost), self._losses():
             await self._socket.close()
 
     def abort(self) -> None:
         """Cut the socket off without a closing handshake, as a crash would."""
-        self._socket.transport.abort()
+        if self._socket.state is not State.CLOSED:
+            self._socket.transport.abort()
+
+    @contextmanager
+    def _losses(self) -> Iterator[None]:
+        try:
+            yield
+        except ConnectionClosed as error:
+            raise _lost(error) from error
+        except AttributeError as error:
+            # websockets aborts the transport, and asyncio of Python 3.11 trips over one that the
+            # peer closed while data was unsent, once that was sent.
+            if self._socket.state is not State.CLOSED:
+                raise
+            raise _lost(self._socket.protocol.close_exc) from error
 
 
 def _lost(error: ConnectionClosed) -> ConnectionLost:

@@ -12,6 +12,7 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 
 DEADLINE_SECONDS = 15.0
 MESSAGE_BYTES_MAX = 64 << 20
@@ -103,8 +104,11 @@ class Peer:
         self._socket.transport.resume_reading()
 
     async def close(self) -> None:
-        await self._socket.close()
-        await self._reader
+        # Else the server has begun to close. websockets would then abort the transport, which
+        # asyncio of Python 3.11 can't do once it was closed with data that was sent afterwards.
+        if self._socket.state is State.OPEN:
+            await self._socket.close()
+        await self.closed()
 
     async def abort(self) -> None:
         """Be gone without a goodbye, as a peer whose process was killed."""

@@ -1,8 +1,11 @@
 import asyncio
 import socket
 import ssl
+from contextlib import suppress
 
 import pytest
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
 
 from scheduler.identity.credentials import TlsFiles
 from scheduler.identity.tls import server_context
@@ -48,6 +51,43 @@ async def test_a_closed_connection_says_so_at_every_use() -> None:
         with pytest.raises(ConnectionLost):
             await connection.send(SessionClose("s", ""))
         await connection.close()
+
+
+@run_async
+async def test_a_peer_that_ends_before_it_has_read_all_is_a_lost_connection() -> None:
+    read_on = asyncio.Event()
+    has_read = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        protocol = ServerProtocol()
+        protocol.receive_data(await reader.readuntil(b"\r\n\r\n"))
+        (request,) = protocol.events_received()
+        assert isinstance(request, Request)
+        protocol.send_response(protocol.accept(request))
+        writer.writelines(protocol.data_to_send())
+        await read_on.wait()
+        writer.write_eof()
+        await asyncio.sleep(0)
+        await reader.read(-1)
+        has_read.set()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 16)
+    port = server.sockets[0].getsockname()[1]
+    async with server, asyncio.timeout(30):
+        connection = await Connection.open(f"ws://127.0.0.1:{port}", session_event_decoder)
+        sending = asyncio.create_task(connection.send_binary(bytes(16 << 20)))
+        await asyncio.sleep(0)
+        read_on.set()
+        with suppress(ConnectionLost):
+            await sending
+        await has_read.wait()
+        with pytest.raises(ConnectionLost):
+            await connection.receive()
+        with pytest.raises(ConnectionLost):
+            await connection.send(SessionClose("s", ""))
+        await connection.close()
+        connection.abort()
 
 
 @run_async
