@@ -207,7 +207,7 @@ class ModelNotAvailableSettings(_Table, frozen=True):
         Seconds, _help("the node gets no job that needs the service")
     ] = 60.0
     debounce_window_seconds: Annotated[
-        Seconds, _help("repeats for one (node, service) count once")
+        Seconds, _help("repeats of a node for one service and version count once")
     ] = 5.0
     node_ratelimit_window_seconds: Annotated[Seconds, _help("window of node_ratelimit_max")] = 10.0
     node_ratelimit_max: Annotated[Count, _help("marks one node may get in a window")] = 30

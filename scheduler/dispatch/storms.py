@@ -1,4 +1,4 @@
-"""MODEL_NOT_AVAILABLE: which (node, service) pairs are marked, and for how long."""
+"""MODEL_NOT_AVAILABLE: which services are marked on which nodes, and for how long."""
 
 from collections import deque
 
@@ -9,9 +9,16 @@ from scheduler.dispatch.settings import nanoseconds
 from scheduler.dispatch.tables import Tables
 from scheduler.protocol.missing import missing_reason_index
 
+_Model = tuple[int, str]
+"""A service's bit and a version of it."""
+
 
 class ModelMarks:
-    """Marks with a time to live. A storm of reports from one node is cut to its rate limit."""
+    """Marks with a time to live, one for each version that a node named of a service.
+
+    A service is marked on the node while one of its marks lives: jobs don't ask for versions. A
+    storm of reports from one node is cut to its rate limit, which bounds its marks too.
+    """
 
     def __init__(self, settings: ModelNotAvailableSettings, tables: Tables, counts: Counts) -> None:
         """What becomes of reports is counted by service, node and reason in `tables`."""
@@ -25,9 +32,9 @@ class ModelMarks:
         self._debounce_ns = nanoseconds(settings.debounce_window_seconds)
         self._window_ns = nanoseconds(settings.node_ratelimit_window_seconds)
         self._per_window_max = settings.node_ratelimit_max
-        self._marked_ns: dict[int, dict[int, int]] = {}
-        """Per node reference and service bit."""
-        self._expiries: deque[tuple[int, Node, int]] = deque()
+        self._marked_ns: dict[int, dict[_Model, int]] = {}
+        """Per node reference."""
+        self._expiries: deque[tuple[int, Node, _Model]] = deque()
         self._windows: dict[int, tuple[int, int]] = {}
 
     def count(self, node: Node | None, mask: int, reason: str) -> None:
@@ -39,11 +46,11 @@ class ModelMarks:
         if node is not None:
             self._nodes.model_missing_total[node.slot] += 1
 
-    def report(self, node: Node, mask: int, now_ns: int) -> int:
+    def report(self, node: Node, mask: int, version: str, now_ns: int) -> int:
         """Mark the services in `mask` on `node`; return how many marks were set or renewed.
 
-        A repeat within the debounce window changes nothing, and neither does a report over
-        the node's rate. The caller refits the node.
+        A repeat for the same service and version ("": none was named) within the debounce window
+        changes nothing, and neither does a report over the node's rate. The caller refits the node.
         """
         marked = 0
         marked_ns = self._marked_ns.setdefault(node.ref, {})
@@ -51,7 +58,8 @@ class ModelMarks:
             bit = mask & -mask
             mask ^= bit
             service = bit.bit_length() - 1
-            last_ns = marked_ns.get(bit)
+            model = (bit, version)
+            last_ns = marked_ns.get(model)
             if last_ns is not None and now_ns - last_ns < self._debounce_ns:
                 continue
             if not self._within_rate(node.ref, now_ns):
@@ -62,8 +70,8 @@ class ModelMarks:
             self._counts.models_marked_total += 1
             self._marked_total[service] += 1
             self._nodes.model_marked_total[node.slot] += 1
-            marked_ns[bit] = now_ns
-            self._expiries.append((now_ns + self._ttl_ns, node, bit))
+            marked_ns[model] = now_ns
+            self._expiries.append((now_ns + self._ttl_ns, node, model))
             node.marked |= bit
             marked += 1
         return marked
@@ -81,13 +89,15 @@ class ModelMarks:
         """Lift the marks whose time is over; return the nodes that changed."""
         changed = []
         while self._expiries and self._expiries[0][0] <= now_ns:
-            _, node, bit = self._expiries.popleft()
+            _, node, model = self._expiries.popleft()
             marked_ns = self._marked_ns.get(node.ref, {})
-            if bit not in marked_ns or marked_ns[bit] + self._ttl_ns > now_ns:
+            if model not in marked_ns or marked_ns[model] + self._ttl_ns > now_ns:
                 continue  # forgotten, or renewed since
-            del marked_ns[bit]
-            node.marked &= ~bit
-            changed.append(node)
+            del marked_ns[model]
+            bit, _ = model
+            if all(bit != other for other, _ in marked_ns):
+                node.marked &= ~bit
+                changed.append(node)
         return changed
 
     def forget(self, node: Node) -> None:

@@ -7,7 +7,7 @@ from scheduler.gateway.messages import encode
 from scheduler.protocol.codes import ErrorCode
 from scheduler.protocol.missing import missing_reason
 from scheduler.protocol.node import JobResult, NodeFailure
-from scheduler.protocol.records import ERROR_BYTES_MAX, Failure
+from scheduler.protocol.records import ERROR_BYTES_MAX, VERSION_BYTES_MAX, Failure
 from scheduler.protocol.text import cut_utf8
 
 _TEXT_BYTES_MAX = 600
@@ -41,6 +41,7 @@ def failure_of(job: int, result: JobResult, node: int) -> Failure:
         missing.service_id or missing.model_id or "",
         body,
         missing_reason(missing.reason),
+        cut_utf8(missing.version or missing.service_version or "", VERSION_BYTES_MAX),
     )
 
 
@@ -49,6 +50,8 @@ class _Missing(Struct):
 
     service_id: str | None = None
     model_id: str | None = None
+    version: str | None = None
+    service_version: str | None = None
     reason: str | None = None
 
 

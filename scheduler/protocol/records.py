@@ -66,6 +66,7 @@ class Result(Struct, array_like=True, tag=2):
 class Failure(Struct, array_like=True, tag=3):
     """A node failed an attempt. `service` is the one it lacks, "" where it named none.
 
+    `version` is that of the service, "" where none was named, at most VERSION_BYTES_MAX bytes.
     `error` is the node's own error object as JSON, at most ERROR_BYTES_MAX bytes. `reason` is why
     it lacks the service, one of protocol.missing.MISSING_REASONS. `by_node` is false where the
     server itself is to blame.
@@ -78,6 +79,7 @@ class Failure(Struct, array_like=True, tag=3):
     service: str
     error: bytes
     reason: str = ""
+    version: str = ""
     by_node: bool = True
 
 
@@ -370,6 +372,9 @@ SUPERSEDED = "superseded"
 
 ERROR_BYTES_MAX = 4096
 """Bound on what a node's own error may carry through the dispatcher."""
+
+VERSION_BYTES_MAX = 64
+"""Bound on what is told apart of the version of a service, as of names elsewhere."""
 
 PARTIAL_BYTES_MAX = 16_384
 """Bound on the text of one partial result."""

@@ -154,9 +154,10 @@ class Desk:
         return self.say(0, Result(job(number, gateway), attempt, node))
 
     def fail(
-        self, number: int, node: int, code: str, *, attempt: int = 1, service: str = ""
+        self, number: int, node: int, code: str, attempt: int = 1, service: str = "", **fields: Any
     ) -> Said:
-        return self.say(0, Failure(job(number), attempt, node, code, service, b'{"code":"mine"}'))
+        error = b'{"code":"mine"}'
+        return self.say(0, Failure(job(number), attempt, node, code, service, error, **fields))
 
     def lose(self, node: int, gateway: int = 0) -> Said:
         return self.say(gateway, NodeGone(node, "closed"))

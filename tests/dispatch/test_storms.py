@@ -1,3 +1,5 @@
+import pytest
+
 from scheduler.config import ModelNotAvailableSettings
 from scheduler.dispatch.counts import Counts
 from scheduler.dispatch.nodes import Node
@@ -27,7 +29,7 @@ def a_node() -> Node:
 
 def test_a_report_marks_the_services_for_their_time_to_live() -> None:
     marks, node = ModelMarks(SETTINGS, Tables.allocate(1, 1), Counts()), a_node()
-    assert marks.report(node, 0b11, at(0)) == 2
+    assert marks.report(node, 0b11, "1", at(0)) == 2
     assert node.marked == 0b11
     assert marks.expire(at(59.9)) == []
     assert marks.expire(at(60)) == [node, node]
@@ -36,18 +38,35 @@ def test_a_report_marks_the_services_for_their_time_to_live() -> None:
 
 def test_repeats_within_the_debounce_window_count_once() -> None:
     marks, node = ModelMarks(SETTINGS, Tables.allocate(1, 1), Counts()), a_node()
-    marks.report(node, 0b1, at(0))
-    assert marks.report(node, 0b1, at(4.9)) == 0
+    marks.report(node, 0b1, "1", at(0))
+    assert marks.report(node, 0b1, "1", at(4.9)) == 0
     assert marks.expire(at(60)) == [node]
 
 
 def test_a_report_after_the_debounce_window_renews_the_mark() -> None:
     marks, node = ModelMarks(SETTINGS, Tables.allocate(1, 1), Counts()), a_node()
-    marks.report(node, 0b1, at(0))
-    assert marks.report(node, 0b1, at(5)) == 1
+    marks.report(node, 0b1, "1", at(0))
+    assert marks.report(node, 0b1, "1", at(5)) == 1
     assert marks.expire(at(60)) == []
     assert node.marked == 0b1
     assert marks.expire(at(65)) == [node]
+
+
+def test_each_version_of_a_service_is_debounced_for_itself() -> None:
+    marks, node = ModelMarks(SETTINGS, Tables.allocate(1, 1), Counts()), a_node()
+    assert marks.report(node, 0b1, "1", at(0)) == 1
+    assert marks.report(node, 0b1, "2", at(4)) == 1
+    assert marks.report(node, 0b1, "2", at(5)) == 0
+
+
+def test_a_service_is_marked_until_the_last_of_its_versions_is_not() -> None:
+    marks, node = ModelMarks(SETTINGS, Tables.allocate(1, 1), Counts()), a_node()
+    marks.report(node, 0b1, "1", at(0))
+    marks.report(node, 0b1, "2", at(4))
+    assert marks.expire(at(60)) == []
+    assert node.marked == 0b1
+    assert marks.expire(at(64)) == [node]
+    assert node.marked == 0
 
 
 def test_a_storm_from_one_node_is_cut_to_its_rate() -> None:
@@ -56,19 +75,19 @@ def test_a_storm_from_one_node_is_cut_to_its_rate() -> None:
         a_node(),
         Node(1, node_ref(1, 1), "other"),
     )
-    assert marks.report(node, 0b111, at(0)) == 2
-    assert marks.report(node, 0b1000, at(9.9)) == 0
-    assert marks.report(other, 0b1, at(9.9)) == 1
-    assert marks.report(node, 0b1000, at(10)) == 1
+    assert marks.report(node, 0b111, "1", at(0)) == 2
+    assert marks.report(node, 0b1000, "1", at(9.9)) == 0
+    assert marks.report(other, 0b1, "1", at(9.9)) == 1
+    assert marks.report(node, 0b1000, "1", at(10)) == 1
 
 
 def test_a_forgotten_node_leaves_nothing_behind() -> None:
     marks, node = ModelMarks(SETTINGS, Tables.allocate(1, 1), Counts()), a_node()
-    marks.report(node, 0b11, at(0))
+    marks.report(node, 0b11, "1", at(0))
     marks.forget(node)
     assert node.marked == 0
     assert marks.expire(at(100)) == []
-    assert marks.report(node, 0b11, at(1)) == 2
+    assert marks.report(node, 0b11, "1", at(1)) == 2
 
 
 def test_the_named_service_is_marked_and_others_go_on() -> None:
@@ -90,6 +109,19 @@ def test_a_report_that_names_no_known_service_marks_all_the_job_needs() -> None:
         assert desk.place(2, requirement=0b001) == NO_NODE
         assert desk.place(3, requirement=0b010) == NO_NODE
         assert desk.place(4, requirement=0b100) == node
+
+
+@pytest.mark.parametrize(("versions", "marked"), [(("1", "1"), 1), (("1", "2"), 2), (("", ""), 1)])
+def test_failures_are_told_apart_by_the_version_they_name(
+    versions: tuple[str, ...], marked: int
+) -> None:
+    desk = Desk(FEW_ATTEMPTS)
+    node = desk.node("n", capacity=2)
+    for number, _ in enumerate(versions):
+        desk.place(number)
+    for number, version in enumerate(versions):
+        desk.fail(number, node, "MODEL_NOT_AVAILABLE", service=ASR, version=version)
+    assert desk.counts.models_marked_total == marked
 
 
 def test_a_lifted_mark_serves_who_waits() -> None:
@@ -121,8 +153,8 @@ def test_reports_of_attempts_that_hold_nothing_mark_nothing() -> None:
 def test_what_becomes_of_reports_is_counted_by_service() -> None:
     tables = Tables.allocate(1, 1)
     marks, node = ModelMarks(SETTINGS, tables, Counts()), a_node()
-    assert marks.report(node, 0b1111, at(0)) == 2
-    marks.report(node, 0b0001, at(1))
+    assert marks.report(node, 0b1111, "1", at(0)) == 2
+    marks.report(node, 0b0001, "1", at(1))
     assert tables.service_marked_total[:4].tolist() == [1, 1, 0, 0]
     assert tables.service_rate_limited_total[:4].tolist() == [0, 0, 1, 1]
 

@@ -9,7 +9,7 @@ from msgspec import Raw
 from scheduler.gateway.failures import failure_of, own_failure
 from scheduler.protocol.codes import ErrorCode
 from scheduler.protocol.node import JobResult, NodeFailure
-from scheduler.protocol.records import ERROR_BYTES_MAX, Failure
+from scheduler.protocol.records import ERROR_BYTES_MAX, VERSION_BYTES_MAX, Failure
 
 
 def failed(error: NodeFailure | None) -> Failure:
@@ -59,6 +59,20 @@ def test_it_never_takes_more_room_than_there_is(message: str, details: bytes) ->
 def test_a_missing_model_names_its_service_where_it_does(details: bytes, service: str) -> None:
     failure = failed(NodeFailure("MODEL_NOT_AVAILABLE", "not here", Raw(details)))
     assert failure.service == service
+
+
+@pytest.mark.parametrize(
+    ("details", "version"),
+    [
+        (b'{"service_id": "a", "version": "1.2"}', "1.2"),
+        (b'{"service_id": "a", "service_version": "1.2"}', "1.2"),
+        (b'{"service_id": "a"}', ""),
+        (b'{"version": "' + b"x" * (VERSION_BYTES_MAX + 1) + b'"}', "x" * VERSION_BYTES_MAX),
+    ],
+)
+def test_a_missing_model_names_its_version_where_it_does(details: bytes, version: str) -> None:
+    failure = failed(NodeFailure("MODEL_NOT_AVAILABLE", "not here", Raw(details)))
+    assert failure.version == version
 
 
 @pytest.mark.parametrize(
