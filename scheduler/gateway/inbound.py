@@ -16,9 +16,9 @@ from websockets.speedups import apply_mask
 from scheduler.gateway.handshake import library_log
 from scheduler.gateway.rate import MessageRate
 
-FRAGMENTS_MAX = 1_024
-FRAGMENTS_PER_COST = 64
-"""Fragments that count as one more message: tiny ones cost us as much as messages do."""
+FRAGMENTS_PER_COST = 16
+"""Fragments that count as one more message as soon as they come: they take about as long. Of 4 KiB
+each, the smallest that common libraries make, they are BYTES_PER_COST together."""
 
 BYTES_PER_COST = 64 << 10
 """Bytes that count as one more message, up to a second's worth: 200 messages a second of 8 MiB
@@ -109,9 +109,11 @@ class Inbound:
     """
 
     __slots__ = (
+        "_begun",
         "_failing",
         "_fragments",
         "_held",
+        "_is_dropped",
         "_is_text",
         "_message_bytes_max",
         "_rate",
@@ -123,8 +125,13 @@ class Inbound:
     def __init__(self, message_bytes_max: int, messages_per_second_max: int, now: float) -> None:
         self.protocol: Protocol = _Frames(message_bytes_max)
         self.allow(messages_per_second_max, now)
-        self._fragments: list[bytes] = []
+        self._begun = bytearray()
+        """What has come of a message in fragments."""
+        self._fragments = 0
+        """How many it came in; 0 between messages."""
         self._is_text = False
+        self._is_dropped = False
+        """It was over the rate: what follows of it is dropped too."""
         self._message_bytes_max = message_bytes_max
         self._held = bytearray()
         """The beginning of a frame."""
@@ -164,7 +171,7 @@ class Inbound:
             else:
                 masked = end - length
                 payload = apply_mask(data[masked:end], data[masked - 4 : masked])
-                yield self._complete(is_text, payload, 0, now)
+                yield self._complete(is_text, payload, now)
             start = end
 
     def _measure(self, data: bytes, start: int) -> tuple[int, int]:
@@ -219,13 +226,12 @@ class Inbound:
         """What is kept of a message, or a frame, that is not whole yet."""
         protocol = self.protocol
         # The object keeps bytes too: reserved bits it refuses only once their frame is whole.
-        return len(self._held) + len(protocol.reader.buffer) + (protocol.current_size or 0)
+        return len(self._held) + len(protocol.reader.buffer) + len(self._begun)
 
     def forget(self) -> None:
-        """Drop the fragments of a message that is not whole; the connection must be failing."""
+        """Drop what has come of a message that is not whole; the connection must be failing."""
         self._held.clear()
-        self._fragments = []
-        self.protocol.current_size = None
+        self._begun.clear()
 
     def _take(self, frame: Frame, now: float) -> Message | Pong | OverRate | None:
         payload = frame.data
@@ -235,7 +241,7 @@ class Inbound:
         if frame.opcode in _DATA:
             if not frame.fin or self._fragments:
                 return self._take_fragment(frame.opcode, payload, frame.fin, now)
-            return self._complete(frame.opcode is Opcode.TEXT, payload, 0, now)
+            return self._complete(frame.opcode is Opcode.TEXT, payload, now)
         if frame.opcode is Opcode.CLOSE:
             return None
         # These count like messages, or a peer could keep us busy with them alone.
@@ -247,22 +253,24 @@ class Inbound:
     ) -> Message | OverRate | None:
         if opcode is not Opcode.CONT:
             self._is_text = opcode is Opcode.TEXT
-        self._fragments.append(payload)
-        if len(self._fragments) > FRAGMENTS_MAX:
-            raise Violation(
-                CloseCode.POLICY_VIOLATION, f"over {FRAGMENTS_MAX} fragments in one message"
-            )
+        self._fragments += 1
+        refusal = None
+        if self._fragments % FRAGMENTS_PER_COST == 0 and not self._rate.take(now):
+            refusal = self._over_rate(now)
+            self._is_dropped = True
+            self._begun.clear()
+        if not self._is_dropped:
+            self._begun += payload
         if not fin:
-            return None
-        fragments, self._fragments = self._fragments, []
-        extra = len(fragments) // FRAGMENTS_PER_COST
-        return self._complete(self._is_text, b"".join(fragments), extra, now)
+            return refusal
+        whole, is_dropped = bytes(self._begun), self._is_dropped
+        self._begun.clear()
+        self._fragments, self._is_dropped = 0, False
+        return refusal if is_dropped else self._complete(self._is_text, whole, now)
 
-    def _complete(
-        self, is_text: bool, payload: bytes, extra: int, now: float
-    ) -> Message | OverRate:
+    def _complete(self, is_text: bool, payload: bytes, now: float) -> Message | OverRate:
         by_length = min(len(payload) // BYTES_PER_COST, self.messages_per_second_max - 1)
-        if not self._rate.take(now, 1 + extra + by_length):
+        if not self._rate.take(now, 1 + by_length):
             return self._over_rate(now)
         if is_text:
             _check_text(payload)

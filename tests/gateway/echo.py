@@ -1,6 +1,6 @@
 """An echo server made of gateways' connections, for other people's tests of such servers.
 
-    python -m tests.gateway.echo [--port PORT] [--chopped] [--as-shipped]
+    python -m tests.gateway.echo [--port PORT] [--chopped]
 
 The Autobahn test suite is the one meant; docs/reliability.md says how it is run and what it found.
 """
@@ -14,7 +14,6 @@ import uvloop
 from websockets.frames import Frame, Opcode
 
 from scheduler.config import LimitSettings
-from scheduler.gateway import inbound
 from scheduler.gateway.connection import Connection
 from scheduler.gateway.listener import ConnectionSettings, Listener, Route
 from tests.gateway.sockets import CounterSink
@@ -27,7 +26,6 @@ _LIMITS: dict[str, Any] = {
     "messages_per_second_max": 1_000_000,
     "first_message_timeout_seconds": 3_600,
 }
-_FRAGMENTS_MAX = 1 << 17
 _WHOLE_BYTES_MAX = 4_096
 _PIECE_BYTES = 997
 
@@ -83,11 +81,8 @@ async def _serve(port: int, *, chopped: bool, limits: LimitSettings) -> None:
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, help="default: any free one")
 @click.option("--chopped", is_flag=True, help="read byte by byte")
-@click.option("--as-shipped", is_flag=True, help="the default limits, but for rates and sizes")
-def main(port: int, *, chopped: bool, as_shipped: bool) -> None:
+def main(port: int, *, chopped: bool) -> None:
     """Serve on loopback until it is ended."""
-    if not as_shipped:
-        inbound.FRAGMENTS_MAX = _FRAGMENTS_MAX
     uvloop.run(_serve(port, chopped=chopped, limits=LimitSettings(**_LIMITS)))
 
 

@@ -8,7 +8,6 @@ import socket
 import pytest
 from websockets.asyncio.client import connect
 
-from scheduler.gateway.inbound import FRAGMENTS_MAX
 from tests.gateway.sockets import (
     BINARY,
     LOOPS,
@@ -161,16 +160,6 @@ def test_a_message_too_large_gets_an_error_and_1009(run: RunLoop, fragmented: bo
             assert site.refusals == ["MESSAGE_TOO_LARGE"]
             assert "1024" in error["message"]
             assert await raw.close_code() == 1009
-
-    run(scenario)
-
-
-def test_a_message_of_too_many_fragments_gets_1008(run: RunLoop) -> None:
-    async def scenario() -> None:
-        async with serve() as site:
-            raw = await site.raw_websocket()
-            raw.send(frame(TEXT, fin=False) + frame(CONT, fin=False) * FRAGMENTS_MAX)
-            assert await raw.close_code() == 1008
 
     run(scenario)
 

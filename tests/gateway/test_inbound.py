@@ -14,13 +14,14 @@ from websockets.frames import Frame, Opcode
 from scheduler.gateway.inbound import (
     BYTES_PER_COST,
     CONTROL_BYTES_MAX,
-    FRAGMENTS_MAX,
+    FRAGMENTS_PER_COST,
     Inbound,
     Message,
     OverRate,
     Pong,
     Violation,
 )
+from scheduler.gateway.rate import FLOOD_SECONDS
 from tests.gateway.sockets import BINARY, PING, PONG, TEXT, frame
 
 CONT = 0
@@ -134,11 +135,38 @@ def test_a_ping_over_the_rate_leaves_the_message_around_it_alone() -> None:
     assert list(inbound.receive(frame(CONT, b"b"), 2.0)) == [Message(True, b"ab")]
 
 
-def test_a_message_may_have_the_greatest_number_of_fragments() -> None:
-    inbound = make_inbound()
-    data = frame(TEXT, b"a", fin=False) + frame(CONT, b"b", fin=False) * (FRAGMENTS_MAX - 2)
-    events = list(inbound.receive(data + frame(CONT, b"c"), 0.0))
-    assert events == [Message(True, b"a" + b"b" * (FRAGMENTS_MAX - 2) + b"c")]
+def in_fragments(count: int, *, end: bool = True) -> bytes:
+    return (
+        frame(TEXT, b"a", fin=False)
+        + frame(CONT, b"b", fin=False) * (count - 2)
+        + (frame(CONT, b"c", fin=end))
+    )
+
+
+@pytest.mark.parametrize("count", [2, 17, 20 * FRAGMENTS_PER_COST - 1])
+def test_a_message_may_have_as_many_fragments_as_the_rate_allows(count: int) -> None:
+    inbound = make_inbound(per_second=10)
+    events = list(inbound.receive(in_fragments(count), 0.0))
+    assert events == [Message(True, b"a" + b"b" * (count - 2) + b"c")]
+
+
+def test_a_message_of_more_fragments_is_dropped_whole() -> None:
+    inbound = make_inbound(per_second=10)
+    data = in_fragments(22 * FRAGMENTS_PER_COST) + frame(TEXT, b"next")
+    events = list(inbound.receive(data, 0.0))
+    assert events == [OverRate(tell=True), OverRate(tell=False), OverRate(tell=False)]
+    assert inbound.unfinished_bytes == 0
+    assert list(inbound.receive(in_fragments(2), 1.0)) == [Message(True, b"ac")]
+
+
+def test_a_dropped_message_stays_dropped_when_the_rate_allows_again() -> None:
+    inbound = make_inbound(per_second=10)
+    data = in_fragments(21 * FRAGMENTS_PER_COST, end=False)
+    assert list(inbound.receive(data, 0.0)) == [OverRate(tell=True)]
+    assert inbound.unfinished_bytes == 0
+    assert list(inbound.receive(frame(CONT, b"d") + frame(TEXT, b"next"), 9.0)) == [
+        Message(True, b"next")
+    ]
 
 
 @pytest.mark.parametrize("pieces", [1, 4])
@@ -161,11 +189,11 @@ def test_the_longest_message_counts_as_a_seconds_worth() -> None:
     assert [isinstance(event, Message) for event in events] == [True, True, False]
 
 
-def test_one_fragment_more_is_a_violation() -> None:
-    inbound = make_inbound()
-    data = frame(TEXT, fin=False) + frame(CONT, fin=False) * FRAGMENTS_MAX
+def test_fragments_without_end_are_a_violation() -> None:
+    inbound = make_inbound(per_second=10)
+    flood = frame(CONT, fin=False) * FRAGMENTS_PER_COST * 10 * (2 + FLOOD_SECONDS)
     with pytest.raises(Violation) as violation:
-        list(inbound.receive(data, 0.0))
+        list(inbound.receive(frame(TEXT, fin=False) + flood * 2, 0.0))
     assert violation.value.code == 1008
 
 
