@@ -1,8 +1,8 @@
 """The connections of operators: how many there may be, and how long each may keep us.
 
 aiohttp bounds what it reads ahead of a connection, and how long one may take for a request. What
-it leaves open is kept here: the number of connections, peers that don't read what they asked for,
-and a log that anybody could fill with what is no HTTP.
+it leaves open is kept here: the number of connections, the size of a head as a whole, peers that
+don't read what they asked for, and a log that anybody could fill with what is no HTTP.
 """
 
 import asyncio
@@ -35,6 +35,14 @@ class ConnectionLimits:
 
 
 _HEADERS_MAX = 64
+_HEAD_BYTES_MAX = 32 << 10
+"""Of a request's line and headers: as much as nginx takes by default (4 buffers of 8 KiB)."""
+_HEAD_END = b"\r\n\r\n"
+
+_HEAD_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\n"
+    b"Connection: close\r\n\r\n"
+)
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n"
     b"Retry-After: 5\r\n\r\n"
@@ -80,7 +88,7 @@ class Door:
 class OperatorConnection(web.RequestHandler):
     """aiohttp's connection, with an end to waiting for its peer."""
 
-    __slots__ = ("_address", "_door", "_look", "_unread_bytes")
+    __slots__ = ("_address", "_door", "_head_bytes", "_look", "_unread_bytes")
 
     def __init__(self, door: Door) -> None:
         options: dict[str, Any] = {
@@ -93,6 +101,8 @@ class OperatorConnection(web.RequestHandler):
         super().__init__(door.server, loop=asyncio.get_running_loop(), **options)
         self._door = door
         self._address: str | None = None
+        self._head_bytes = 0
+        """What has come of a head that is not whole."""
         self._look: asyncio.TimerHandle | None = None
         self._unread_bytes = 0
 
@@ -117,6 +127,21 @@ class OperatorConnection(web.RequestHandler):
             self._door.leave(self._address)
             self._address = None
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+        if self.transport is None or self.transport.is_closing():
+            return
+        room = _HEAD_BYTES_MAX - self._head_bytes
+        if self._current_request is None and len(data) > room and data.find(_HEAD_END, 0, room) < 0:
+            self._door.meter.bad_requests_total += 1
+            self.transport.write(_HEAD_TOO_LARGE)
+            self.transport.close()
+            return
+        requests = self._request_count
+        super().data_received(data)
+        is_head = self._current_request is None and self._request_count == requests
+        self._head_bytes = self._head_bytes + len(data) if is_head else 0
 
     def pause_writing(self) -> None:
         """The peer doesn't read as fast as it is sent: don't wait for it without end."""

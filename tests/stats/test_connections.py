@@ -163,6 +163,44 @@ def test_a_body_that_never_comes_is_not_waited_for() -> None:
     run(scenario)
 
 
+# --- sizes ------------------------------------------------------------------------------------
+
+
+def head_of(size: int) -> bytes:
+    """Return a request whose head has so many bytes, in headers that are not too long."""
+    head, line = HEALTH[:-2], b"X: %b\r\n"
+    while len(head) + 2 < size:
+        rest = size - len(head) - 2
+        length = rest if rest < 2_000 else 1_000
+        head += line % (b"x" * (length - len(line % b"")))
+    return head + b"\r\n"
+
+
+@pytest.mark.parametrize("piece", [1_000, 1 << 20])
+@pytest.mark.parametrize("before", [b"", HEALTH], ids=["first", "second"])
+def test_a_head_may_be_as_long_as_the_bound_and_no_longer(piece: int, before: bytes) -> None:
+    async def answer(port: Port, head: bytes) -> bytes:
+        raw = await port.admitted()
+        if before:
+            raw.send(before)
+            await raw.response()
+            await raw.reader.readexactly(2)
+        for start in range(0, len(head), piece):
+            raw.send(head[start : start + piece])
+            await asyncio.sleep(0)
+        return (await raw.response())[:12]
+
+    async def scenario() -> None:
+        async with open_port() as port:
+            assert len(head_of(32 << 10)) == 32 << 10
+            assert await answer(port, head_of(32 << 10)) == b"HTTP/1.1 200"
+            assert port.meter.bad_requests_total == 0
+            assert await answer(port, head_of((32 << 10) + 1)) == b"HTTP/1.1 431"
+            assert port.meter.bad_requests_total == 1
+
+    run(scenario)
+
+
 # --- peers that don't read --------------------------------------------------------------------
 
 
