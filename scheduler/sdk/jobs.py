@@ -22,6 +22,8 @@ _log = structlog.get_logger(__name__)
 
 Deliver = Callable[[JobResult], Awaitable[None]]
 Notify = Callable[[NodeAsrPartial], Awaitable[None]]
+SendNow = Callable[[NodeAsrPartial | JobResult], Awaitable[None]]
+"""Sends what is worth nothing later: waits for no connection, drops it where there is none."""
 
 
 class JobOutcome(Struct):
@@ -63,13 +65,15 @@ Handler = Callable[[Job], Awaitable[JobOutcome]]
 class JobRunner:
     """Runs at most `capacity` handlers at a time."""
 
-    def __init__(self, handler: Handler, capacity: int, deliver: Deliver, notify: Notify) -> None:
+    def __init__(
+        self, handler: Handler, capacity: int, deliver: Deliver, send_now: SendNow
+    ) -> None:
         assert capacity >= 1
         self.accepting = True
         self._handler = handler
         self._capacity = capacity
         self._deliver = deliver
-        self._notify = notify
+        self._send_now = send_now
         # A cancelled handler may take its time to end while the scheduler has already given its
         # slot to another job: that job waits here rather than being refused.
         self._slots = asyncio.Semaphore(capacity)
@@ -117,7 +121,10 @@ class JobRunner:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _refuse(self, assign: JobAssign, code: ErrorCode, message: str) -> None:
-        await self._deliver(_result(assign, NodeFailure(code, message), 0.0))
+        # Not delivered as results are: whoever reads the socket comes here, and would wait for the
+        # next connection, which it alone makes. The scheduler gives up with the connection all
+        # jobs that the node doesn't name when it comes back.
+        await self._send_now(_result(assign, NodeFailure(code, message), 0.0))
 
     async def _run(self, assign: JobAssign) -> None:
         key = (assign.job_id, assign.attempt_id)
@@ -137,7 +144,7 @@ class JobRunner:
 
     async def _outcome(self, assign: JobAssign) -> JobOutcome | NodeFailure:
         try:
-            return await self._handler(Job(assign, self._notify))
+            return await self._handler(Job(assign, self._send_now))
         except JobFailed as error:
             details = Raw(encode(error.details))
             return NodeFailure(error.code, error.message, details)

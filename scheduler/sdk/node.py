@@ -122,7 +122,7 @@ class NodeClient:
             name=name,
             token=token,
         )
-        self._runner = JobRunner(handler, capacity, self._deliver, self._notify)
+        self._runner = JobRunner(handler, capacity, self._deliver, self._send_now)
         self._connection: Connection[NodeOrder] | None = None
         self._online = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -271,11 +271,12 @@ class NodeClient:
                 if connection is self._connection:  # lost, and the reader hasn't seen it yet
                     self._online.clear()
 
-    async def _notify(self, partial: NodeAsrPartial) -> None:
+    async def _send_now(self, message: NodeAsrPartial | JobResult) -> None:
+        """Send on the present connection; where there is none, the message is dropped."""
         if self._connection is not None:
-            partial.node_id = self.node_id or ""
+            message.node_id = self.node_id or ""
             with suppress(ConnectionLost):
-                await self._connection.send(partial)
+                await self._connection.send(message)
 
     async def report_error(self, code: str, message: str) -> None:
         """Tell the scheduler that something is wrong with this node. Raises ConnectionLost."""

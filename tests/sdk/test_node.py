@@ -1,9 +1,11 @@
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from itertools import count
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from scheduler.protocol.node import NodeControl, NodeStatus
 from scheduler.sdk.backoff import Backoff
@@ -228,6 +230,22 @@ async def test_a_result_made_while_cut_off_is_sent_after_coming_back_with_the_sa
 
 
 @run_async
+async def test_a_full_node_that_is_cut_off_behind_more_jobs_comes_back() -> None:
+    gate = Gate()
+    async with listening_peer() as peer, running(new_node(peer, gate, capacity=1)):
+        link = await peer.accept()
+        await link.welcome_node()
+        await link.assign("job-1")
+        await until(lambda: gate.started == 1)
+        for number in range(2, 5):
+            await link.assign(f"job-{number}")
+        await link.close(1012, "service restart")
+        link = await peer.accept()
+        register = await link.welcome_node()
+        assert register["running_jobs"] == [{"job_id": "job-1", "attempt_id": 1}]
+
+
+@run_async
 async def test_a_node_can_cut_its_own_connection_and_comes_back() -> None:
     async with listening_peer() as peer:
         node = new_node(peer)
@@ -323,6 +341,31 @@ async def test_shutdown_finishes_what_runs_and_refuses_what_comes() -> None:
         gate.open.set()
         assert (await link.receive("job_result"))["job_id"] == "job-1"
         async with asyncio.timeout(10):
+            await running_node
+
+
+async def assign_until_lost(link: Link) -> None:
+    with suppress(ConnectionClosed):
+        for number in count():
+            await link.assign(f"job-{number}")
+
+
+async def read_until_lost(link: Link) -> None:
+    with suppress(ConnectionClosed):
+        while True:
+            await link.raw()
+
+
+@run_async
+async def test_shutdown_ends_while_jobs_keep_coming() -> None:
+    async with listening_peer() as peer:
+        running_node = asyncio.create_task(new_node(peer).run())
+        link = await peer.accept()
+        await link.welcome_node()
+        await link.send(type="node_control", command="shutdown")
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            tasks.create_task(assign_until_lost(link))
+            tasks.create_task(read_until_lost(link))
             await running_node
 
 
