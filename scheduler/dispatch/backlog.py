@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from scheduler.dispatch.fairness import Flows
+from scheduler.dispatch.fairness import Shares
 
 if TYPE_CHECKING:
     from scheduler.dispatch.jobs import Job, Order
@@ -22,7 +22,7 @@ _DEAD_MIN = 64
 class Backlog:
     """Jobs in the order of `job.order`, which whoever adds them gives them."""
 
-    __slots__ = ("_flows", "_fresh", "_heap", "_urgent")
+    __slots__ = ("_fresh", "_heap", "_shares", "_urgent")
 
     def __init__(self) -> None:
         # OrderedDict, not dict: taking from the front of a dict gets slower with each taking.
@@ -30,8 +30,8 @@ class Backlog:
         self._fresh: dict[int, Job] = {}
         # A job that leaves stays in the heap until it comes up: taking it out would cost a search.
         self._heap: list[tuple[Order, int]] = []
-        self._flows: dict[int, Flows] = {}
-        """The fresh ones by priority."""
+        self._shares = Shares()
+        """Of the fresh ones."""
 
     def __len__(self) -> int:
         return len(self._fresh) + len(self._urgent)
@@ -47,7 +47,7 @@ class Backlog:
             return
         self._fresh[job.key] = job
         heapq.heappush(self._heap, (job.order, job.key))
-        self._flows.setdefault(job.record.priority, Flows()).add(job)
+        self._shares.add(job)
 
     def remove(self, job: "Job") -> None:
         """Take `job` out, from wherever it stands."""
@@ -55,10 +55,7 @@ class Backlog:
             del self._urgent[job.key]
             return
         del self._fresh[job.key]
-        flows = self._flows[job.record.priority]
-        flows.remove(job)
-        if not flows:
-            del self._flows[job.record.priority]
+        self._shares.remove(job)
         if len(self._heap) > 2 * len(self._fresh) + _DEAD_MIN:
             self._heap = [(waiting.order, key) for key, waiting in self._fresh.items()]
             heapq.heapify(self._heap)
@@ -99,17 +96,5 @@ class Backlog:
         return found
 
     def victim_for(self, job: "Job") -> "Job | None":
-        """Return the job that is to make room for `job` in a full queue, None: it has to go.
-
-        That is the newest one of the flow with most jobs, of the lowest priority there is; of the
-        same priority only where that flow would still have more than the job's own.
-        """
-        priority = min(self._flows, default=job.record.priority)
-        if priority > job.record.priority or priority not in self._flows:
-            return None
-        flows = self._flows[priority]
-        if priority == job.record.priority:
-            own = flows.length(job.record.flow)
-            if own + 1 >= flows.longest:
-                return None
-        return flows.newest_of_longest()
+        """Return the fresh job that is to make room for `job`, None: it has to go itself."""
+        return self._shares.victim_for(job)

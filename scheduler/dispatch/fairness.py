@@ -105,3 +105,40 @@ class Flows:
                 del self._by_length[before]
         if now:
             self._by_length.setdefault(now, {})[flow] = None
+
+
+class Shares:
+    """What each priority and flow takes of a queue: says who makes room where there is no more."""
+
+    __slots__ = ("_flows",)
+
+    def __init__(self) -> None:
+        self._flows: dict[int, Flows] = {}
+        """By priority; none is empty."""
+
+    def add(self, job: "Job") -> None:
+        """Take in a job, the newest of its flow."""
+        self._flows.setdefault(job.record.priority, Flows()).add(job)
+
+    def remove(self, job: "Job") -> None:
+        """Let a job go."""
+        flows = self._flows[job.record.priority]
+        flows.remove(job)
+        if not flows:
+            del self._flows[job.record.priority]
+
+    def victim_for(self, job: "Job") -> "Job | None":
+        """Return the job that is to make room for `job`, None: it has to go itself.
+
+        That is the newest one of the flow with most jobs, of the lowest priority there is; of the
+        same priority only where that flow would still have more than the job's own.
+        """
+        priority = min(self._flows, default=job.record.priority)
+        if priority > job.record.priority or priority not in self._flows:
+            return None
+        flows = self._flows[priority]
+        if priority == job.record.priority:
+            own = flows.length(job.record.flow)
+            if own + 1 >= flows.longest:
+                return None
+        return flows.newest_of_longest()

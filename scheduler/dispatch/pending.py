@@ -4,10 +4,12 @@ from collections import OrderedDict
 
 from scheduler.config import LimitSettings
 from scheduler.dispatch.backlog import Backlog
-from scheduler.dispatch.fairness import VirtualClock
+from scheduler.dispatch.fairness import Shares, VirtualClock
 from scheduler.dispatch.jobs import Job, Order
 from scheduler.dispatch.nodes import Node
 from scheduler.protocol.ids import NO_NODE
+
+_NOBODY_WAITS = Backlog()
 
 
 class Pending:
@@ -22,6 +24,8 @@ class Pending:
         self._total_max = limits.pending_total_max
         self._jobs: OrderedDict[int, Job] = OrderedDict()
         self._paired: dict[int, Backlog] = {}
+        self._shares = Shares()
+        """Of the fresh jobs of all backlogs."""
         self._clock = VirtualClock()
         self._sequence = 0
 
@@ -40,18 +44,23 @@ class Pending:
         """
         if job.attempt:
             return False
-        waiting = len(self._backlog_of(job) or ())
-        return waiting >= self._per_backlog_max or len(self._jobs) >= self._total_max
+        return self._full_backlog_of(job) is not None or len(self._jobs) >= self._total_max
 
     def victim_for(self, job: Job) -> Job | None:
-        """Return a waiting job that is to make room for `job`, None: `job` must be refused."""
-        backlog = self._backlog_of(job)
-        return backlog.victim_for(job) if backlog is not None else None
+        """Return a waiting job that is to make room for `job`, None: `job` must be refused.
 
-    def _backlog_of(self, job: Job) -> Backlog | None:
+        It is one of those that are in the way: of the job's own backlog where that is full, else
+        of all.
+        """
+        backlog = self._full_backlog_of(job)
+        return (self._shares if backlog is None else backlog).victim_for(job)
+
+    def _full_backlog_of(self, job: Job) -> Backlog | None:
         if job.paired == NO_NODE:
-            return job.service_class.backlog
-        return self._paired.get(job.paired)
+            backlog = job.service_class.backlog
+        else:
+            backlog = self._paired.get(job.paired, _NOBODY_WAITS)
+        return backlog if len(backlog) >= self._per_backlog_max else None
 
     def add(self, job: Job, deadline_ns: int) -> None:
         """Let `job` wait until `deadline_ns`."""
@@ -61,6 +70,8 @@ class Pending:
         job.order = (0 if job.attempt else 1, -record.priority, tag, self._sequence)
         job.deadline_ns = deadline_ns
         self._jobs[job.key] = job
+        if not job.attempt:
+            self._shares.add(job)
         if job.paired == NO_NODE:
             job.service_class.backlog.add(job)
         else:
@@ -75,6 +86,8 @@ class Pending:
         """Take out a waiting job."""
         del self._jobs[job.key]
         self._clock.leave(job.record.flow)
+        if not job.attempt:
+            self._shares.remove(job)
         if job.paired == NO_NODE:
             job.service_class.backlog.remove(job)
             return

@@ -4,10 +4,11 @@
 # ruff: noqa: SLF001
 
 from collections import Counter
+from collections.abc import Iterable
 
 from scheduler.config import Config
-from scheduler.dispatch.backlog import Backlog
 from scheduler.dispatch.core import Dispatcher
+from scheduler.dispatch.fairness import Shares
 from scheduler.dispatch.jobs import Job
 from scheduler.dispatch.nodes import NOBODY, Node
 from scheduler.dispatch.placement import RequirementClass
@@ -150,16 +151,17 @@ class Audit:
             first = backlog.first()
             if first is not None:
                 self._check_must_wait(first)
-            self._check_flows(backlog)
+            self._check_shares(backlog._shares, backlog._fresh.values())
+        self._check_shares(pending._shares, [j for b in backlogs for j in b._fresh.values()])
 
-    def _check_flows(self, backlog: Backlog) -> None:
-        lengths = Counter((j.record.priority, j.record.flow) for j in backlog._fresh.values())
+    def _check_shares(self, shares: Shares, jobs: Iterable[Job]) -> None:
+        lengths = Counter((job.record.priority, job.record.flow) for job in jobs)
         for (priority, flow), length in lengths.items():
-            flows = backlog._flows[priority]
+            flows = shares._flows[priority]
             check(flows.length(flow) == length, "a flow knows its jobs", flow, length)
             longest = max(n for (level, _), n in lengths.items() if level == priority)
             check(flows.longest == longest, "the longest flow is known", longest)
-        check(len(backlog._flows) == len({p for p, _ in lengths}), "no flow stays empty")
+        check(len(shares._flows) == len({p for p, _ in lengths}), "no flow stays empty")
 
     def _check_must_wait(self, job: Job) -> None:
         for node in self._core._table:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.dispatch.fairness import VirtualClock
+from scheduler.protocol.ids import NO_NODE
 from scheduler.protocol.records import Assign, CancelJob, Failed, Submit
 from tests.dispatch.desk import WHOLE, Desk, every, job, only, settings
 
@@ -49,8 +50,8 @@ def order_of_service(desk: Desk, node: int, first: int) -> list[int]:
         served.append(running)
 
 
-def submit(desk: Desk, number: int, flow: int, **share: Any) -> None:
-    desk.say(0, Submit(job(number), WHOLE, flow=flow, **share))
+def submit(desk: Desk, number: int, flow: int, *, requirement: int = WHOLE, **share: Any) -> None:
+    desk.say(0, Submit(job(number), requirement, flow=flow, **share))
 
 
 def test_a_noisy_flow_does_not_starve_a_quiet_one() -> None:
@@ -111,6 +112,35 @@ def test_a_full_queue_refuses_the_flow_that_fills_it() -> None:
     failed = only(Failed, desk.say(0, Submit(job(9), WHOLE, flow=NOISY)))
     assert failed.job == job(9)
     assert desk.counts.shed_total == 0
+
+
+def crowded(**more: Any) -> Desk:
+    """Return a desk whose queue is full of jobs of one flow, in two classes."""
+    desk = Desk(settings(limits={"pending_per_class_max": 9, "pending_total_max": 3}))
+    for number, requirement in enumerate((0b001, 0b010, 0b001)):
+        submit(desk, number, NOISY, requirement=requirement, **more)
+    return desk
+
+
+@pytest.mark.parametrize("requirement", [0b001, WHOLE])
+@pytest.mark.parametrize("kind", ["shared", "paired"])
+def test_a_full_total_makes_room_whatever_the_classes(requirement: int, kind: str) -> None:
+    desk = crowded()
+    paired = desk.node("n", healthy=False) if kind == "paired" else NO_NODE
+    said = desk.say(0, Submit(job(9), requirement, paired, flow=QUIET))
+    assert only(Failed, said).job == job(2)
+    assert (desk.counts.shed_total, desk.counts.queued) == (1, 3)
+
+
+def test_a_full_total_makes_room_for_a_higher_priority() -> None:
+    desk = crowded(priority=1)
+    said = desk.say(0, Submit(job(9), WHOLE, flow=NOISY, priority=2))
+    assert only(Failed, said).job == job(2)
+
+
+def test_a_full_total_refuses_the_flow_that_fills_it_in_other_classes() -> None:
+    desk = crowded()
+    assert only(Failed, desk.say(0, Submit(job(9), WHOLE, flow=NOISY))).job == job(9)
 
 
 def test_jobs_that_are_cancelled_leave_no_trace_of_their_flow() -> None:
