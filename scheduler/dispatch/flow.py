@@ -65,6 +65,7 @@ ELSEWHERE = frozenset(
 """Codes that speak of the node, not of the job: another node may well do it."""
 
 _PAIRED_NODE_GONE = Cause(ErrorCode.NODE_UNAVAILABLE, "the paired node is gone")
+_NO_NODE_IN_TIME = Cause(ErrorCode.NO_AVAILABLE_NODE, "no node could take the job in time")
 
 Note = Callable[[str, str], None]
 """Keeps an event for operators: kind and text."""
@@ -105,19 +106,24 @@ class JobFlow:
         self._running: dict[int, Job] = {}
         self._attempt_due_ns = 0
         self._expired = 0
+        self._unserved: list[Node] = []
+        """Nodes whose turn ended among jobs that had waited for too long."""
 
     def tick(self, now_ns: int) -> None:
-        """End what has run or waited for too long, a bounded number a call."""
+        """End what has waited or run for too long, a bounded number from call to call."""
         self._expired = 0
-        if self._running and now_ns >= self._attempt_due_ns:
-            self._expire_attempts(now_ns)
         if self._pending:
             self._expire_waiting(now_ns)
+        if self._running and now_ns >= self._attempt_due_ns:
+            self._expire_attempts(now_ns)
+        unserved, self._unserved = self._unserved, []
+        for node in unserved:
+            self.serve(node, now_ns)
 
     @property
     def is_behind(self) -> bool:
-        """Whether the last tick left some that were due to the next."""
-        return self._expired == _EXPIRED_PER_TICK_MAX
+        """Whether some that were due are left to the next tick."""
+        return self._expired >= _EXPIRED_PER_TICK_MAX
 
     def refresh(self, now_ns: int) -> None:
         """Lift marks whose time is over, and forget figures that are no longer true."""
@@ -136,7 +142,7 @@ class JobFlow:
     def _start_hidden(self, job: Job, now_ns: int) -> None:
         """Start a job that a free node did not find behind too many that had failed on it."""
         node = self._choose_restricted(job)
-        if node is not None:
+        if node is not None and job.deadline_ns > now_ns:
             self._pending.take(job)
             self._start(job, node, now_ns, Outcome.SERVED)
 
@@ -411,6 +417,7 @@ class JobFlow:
     def _shed(self, job: Job, now_ns: int) -> None:
         """Refuse a job for want of room in the queue."""
         self._counts.refused_queue_full_total += 1
+        self._misses.count(self._misses.why(job))
         self._misses.record(job, Outcome.REFUSED, len(self._pending), now_ns)
         self._fail(job, Cause(ErrorCode.SERVER_BUSY, "too many jobs wait for a node"))
 
@@ -425,8 +432,14 @@ class JobFlow:
                 return
             if job is None:
                 return
-            self._pending.take(job)
-            self._start(job, node, now_ns, Outcome.SERVED)
+            if job.deadline_ns > now_ns:
+                self._pending.take(job)
+                self._start(job, node, now_ns, Outcome.SERVED)
+            elif not self.is_behind:
+                self._expire(job, now_ns)
+            else:
+                self._unserved.append(node)
+                return
 
     # --- time ----------------------------------------------------------------------------
 
@@ -434,10 +447,10 @@ class JobFlow:
         due: list[Job] = []
         for job in self._running.values():
             self._attempt_due_ns = job.deadline_ns
-            if job.deadline_ns > now_ns or len(due) == _EXPIRED_PER_TICK_MAX:
+            if job.deadline_ns > now_ns or self.is_behind:
                 break
+            self._expired += 1
             due.append(job)
-        self._expired = len(due)
         for job in due:
             self._time_out(job, now_ns)
 
@@ -452,21 +465,23 @@ class JobFlow:
         self.serve(node, now_ns)
 
     def _expire_waiting(self, now_ns: int) -> None:
-        while self._expired < _EXPIRED_PER_TICK_MAX:
+        while not self.is_behind:
             job = self._pending.first()
             if job is None or job.deadline_ns > now_ns:
                 return
-            self._expired += 1
-            self._pending.remove(job)
-            self._counts.pending_timed_out_total += 1
-            cause = job.cause or Cause(
-                ErrorCode.NO_AVAILABLE_NODE, "no node could take the job in time"
-            )
-            excluded = self._misses.why(job)
-            if cause.code == ErrorCode.NO_AVAILABLE_NODE:
-                self._misses.count(excluded)
-            self._misses.record(job, Outcome.EXPIRED, len(self._pending), now_ns)
-            self._fail(job, cause, excluded.reasons)
+            self._expire(job, now_ns)
+
+    def _expire(self, job: Job, now_ns: int) -> None:
+        """End a job that has waited for too long."""
+        self._expired += 1
+        self._pending.remove(job)
+        self._counts.pending_timed_out_total += 1
+        cause = job.cause or _NO_NODE_IN_TIME
+        excluded = self._misses.why(job)
+        if cause.code == ErrorCode.NO_AVAILABLE_NODE:
+            self._misses.count(excluded)
+        self._misses.record(job, Outcome.EXPIRED, len(self._pending), now_ns)
+        self._fail(job, cause, excluded.reasons)
 
     # --- nodes and gateways that come and go ----------------------------------------------
 

@@ -249,6 +249,49 @@ def test_thousands_of_deadlines_at_once_are_spread_over_turns() -> None:
     assert behind == [True, True, False, False]
 
 
+def test_a_job_whose_time_is_over_goes_to_no_node() -> None:
+    desk = timeouts(pending_timeout_seconds=5)
+    node = desk.node("n", capacity=1)
+    for number in (1, 2, 3):
+        desk.submit(number)
+    desk.now_ns += 4 * 10**9
+    desk.submit(4)
+    desk.now_ns += 10**9
+    said = desk.finish(1, node)
+    assert [record.job for record in every(Failed, said)] == [job(2), job(3)]
+    assert only(Assign, said).job == job(4)
+
+
+def test_an_attempt_and_a_job_that_waits_may_fall_due_at_once() -> None:
+    desk = timeouts(attempt=5, pending_timeout_seconds=5)
+    desk.node("n", capacity=1)
+    desk.submit(1)
+    desk.submit(2)
+    said = desk.tick(5.0)
+    assert {record.job for record in every(Failed, said)} == {job(1), job(2)}
+    assert every(Assign, said) == []
+
+
+def test_a_node_waits_its_turn_among_jobs_whose_time_is_over() -> None:
+    desk = timeouts(attempt=60, pending_timeout_seconds=5)
+    node = desk.node("n", capacity=1)
+    for number in range(600):
+        desk.submit(number)
+    desk.now_ns += 4 * 10**9
+    desk.submit(600)
+    desk.now_ns += 10**9
+    said = desk.finish(0, node)
+    assert (len(every(Failed, said)), every(Assign, said)) == (256, [])
+    assert desk.core.is_behind
+    failed, assigned = 0, []
+    for _ in range(2):
+        said = desk.tick()
+        failed += len(every(Failed, said))
+        assigned += every(Assign, said)
+    assert failed == 599 - 256
+    assert [record.job for record in assigned] == [job(600)]
+
+
 def test_a_job_that_finds_no_node_in_time_fails() -> None:
     desk = timeouts(pending_timeout_seconds=10)
     desk.submit(1)

@@ -44,6 +44,15 @@ def test_what_was_true_before_a_refresh_is_looked_at_anew() -> None:
     assert desk.tables.excluded_total.sum() > 0
 
 
+def test_jobs_refused_for_want_of_room_count_the_nodes_too() -> None:
+    desk = Desk(settings(limits={"pending_per_class_max": 1}))
+    desk.node("n", capacity=1)
+    for number in range(4):
+        desk.place(number)
+    assert desk.counts.refused_queue_full_total == 2
+    assert desk.tables.excluded_total[FULL] == 2
+
+
 def test_only_jobs_that_end_count_the_nodes_that_were_excluded() -> None:
     desk = Desk(SHORT_WAIT)
     desk.node("n", capacity=1)
