@@ -106,6 +106,11 @@ def verdict_row(target: Target, result: Result) -> tuple[str, str, str, str]:
     return target.says, target.wanted, target.shown(value), target.verdict(value)
 
 
+def over_rounds(count: int) -> str:
+    """Return how a note says from how many rounds the figures of a table are."""
+    return "one round, no median" if count == 1 else f"medians over {count} rounds"
+
+
 def markdown(figures: Figures) -> Iterator[str]:
     """Yield the lines of a table in Markdown."""
     yield f"| {' | '.join(figures.headings)} |"

@@ -9,7 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from native_bench.growth import Sample, Settings, make_report, measure
+from native_bench.growth import Sample, Settings, gross_us, make_report, measure, net_us
+from native_bench.targets import targets_of
 from tests.harness import poll
 
 
@@ -73,9 +74,25 @@ def sample(nodes: int, cpu_seconds: float, idle_cpu_seconds: float, number: int 
 
 def test_what_idle_nodes_cost_is_taken_off() -> None:
     found = sample(100, cpu_seconds=0.5, idle_cpu_seconds=0.4)
-    assert found.gross_us == pytest.approx(500)
+    assert gross_us(found) == pytest.approx(500)
     assert found.idle_share == pytest.approx(0.1)
-    assert found.net_us == pytest.approx(300)
+    assert net_us(found) == pytest.approx(300)
+
+
+def test_both_figures_are_judged_and_one_says_that_idle_cost_is_taken_off() -> None:
+    samples = [sample(100, 0.5, 0.0), sample(1_000, 0.5, 0.0), sample(10_000, 0.7, 0.4)]
+    found = make_report(Settings(rounds=1), samples)
+    assert found.figures == pytest.approx({"gross_growth": 1.4, "growth": 1.0})
+    gross, net = targets_of("growth")
+    assert gross.verdict(found.figures[gross.figure]) == "missed"
+    assert "all of it" in gross.says
+    assert net.verdict(found.figures[net.figure]) == "met"
+    assert "taken off" in net.says
+    [table] = found.tables
+    rows = [dict(zip(table.headings, row, strict=True)) for row in table.rows]
+    assert rows[-1]["to 100 nodes"] == "1.40 (1.40 to 1.40)"
+    assert rows[-1]["its to 100 nodes"] == "1.00 (1.00 to 1.00)"
+    assert table.note.startswith("one round")
 
 
 def test_growth_is_the_median_of_the_rounds() -> None:
