@@ -30,6 +30,8 @@ BOUNDS_NS = tuple(1 << bits for bits in range(18, 36))
 _ENDS = np.array([bucket_of(bound) for bound in BOUNDS_NS])
 _MIDDLES_SECONDS = np.array([sum(bounds_ns(b)) / 2e9 for b in range(HISTOGRAM_BUCKETS)])
 
+_OPEN_METRICS = "application/openmetrics-text"
+
 Buckets = list[tuple[float, int]]
 """(bound in seconds, values up to it); the last bound, infinity, is left out."""
 
@@ -101,8 +103,26 @@ class PrometheusText:
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """Return the text and its content type, chosen by the Accept header."""
-        encode, content_type = choose_encoder(accept)
+        # The library doesn't see the header itself: it fails on versions that are no numbers, and
+        # repeats others in the type, so that there would be as many forms as anybody asks for. How
+        # names are escaped is all one, since none needs it.
+        encode, content_type = choose_encoder(_OPEN_METRICS if takes_open_metrics(accept) else "")
         return self._recent.get(content_type, lambda: encode(self._registry)), content_type
+
+
+def takes_open_metrics(accept: str) -> bool:
+    """Return whether an Accept header names OpenMetrics, of version 1 or later, before plain text.
+
+    Scrapers name first what they like best.
+    """
+    for choice in accept.split(","):
+        kind, *parameters = (part.strip() for part in choice.lower().split(";"))
+        if kind == _OPEN_METRICS:
+            if not any(parameter.startswith("version=0") for parameter in parameters):
+                return True
+        elif kind == "text/plain":
+            return False
+    return False
 
 
 class _MemoryCollector(Collector):

@@ -24,6 +24,9 @@ _GZIP_LEVEL = 1
 RECENT_SECONDS = 0.25
 """Far less than anybody waits between two looks."""
 
+RECENT_MAX = 8
+"""Answers kept; those who ask may not choose how many there are."""
+
 Answer = TypeVar("Answer")
 
 
@@ -95,11 +98,18 @@ class Recent(Generic[Answer]):
         self._made: dict[Hashable, tuple[float, Answer]] = {}
 
     def get(self, key: Hashable, make: Callable[[], Answer]) -> Answer:
-        """Return what `make` returns, or has just returned for that key; keys must be few."""
+        """Return what `make` returns, or has just returned for that key.
+
+        Of more than RECENT_MAX keys, those made longest ago are forgotten.
+        """
         now = self._clock()
         made = self._made.get(key)
         if made is None or now - made[0] >= RECENT_SECONDS:
-            made = self._made[key] = (now, make())
+            made = (now, make())
+            self._made.pop(key, None)
+            self._made[key] = made
+            if len(self._made) > RECENT_MAX:
+                del self._made[next(iter(self._made))]
         return made[1]
 
 

@@ -10,7 +10,13 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from scheduler.memory.histogram import Histogram, bucket_of
 from scheduler.memory.layout import HISTOGRAM_BUCKETS
-from scheduler.stats.exposition import BOUNDS_NS, PrometheusText, merge, metrics_json
+from scheduler.stats.exposition import (
+    BOUNDS_NS,
+    PrometheusText,
+    merge,
+    metrics_json,
+    takes_open_metrics,
+)
 from scheduler.stats.metrics import METRICS
 from tests.stats.operators import metric_sources
 from tests.stats.world import World, make_world
@@ -70,6 +76,49 @@ def test_prometheus_reads_every_metric(world: World, accept: str, parse: object,
     name = "scheduler_dispatch_latency_seconds"
     assert samples[f"{name}_count", (("gateway", "1"),)] == 1
     assert samples[f"{name}_sum", (("gateway", "1"),)] == pytest.approx(0.005, rel=0.07)
+
+
+PROMETHEUS_3 = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "application/openmetrics-text;version=0.0.1;q=0.5,"
+    "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+
+
+@pytest.mark.parametrize(
+    ("accept", "open_metrics"),
+    [
+        (PROMETHEUS_3, True),
+        ("Application/OpenMetrics-Text", True),
+        ("application/openmetrics-text; version=1.0.0", True),
+        ("application/openmetrics-text; version=abc", True),
+        ("application/openmetrics-text; version=0.0.1", False),
+        ("application/openmetrics-text; version=0.0.1, text/plain", False),
+        ("text/plain;version=0.0.4;q=0.5,application/openmetrics-text;version=1.0.0;q=0.4", False),
+        ("text/plain; version=abc", False),
+        ("*/*", False),
+        (",;=;,", False),
+        ("", False),
+    ],
+)
+def test_the_scraper_chooses_the_form(accept: str, open_metrics: bool) -> None:
+    assert takes_open_metrics(accept) == open_metrics
+
+
+def test_there_are_two_forms_whatever_is_asked_for(world: World) -> None:
+    text = PrometheusText(metric_sources(world))
+    kinds = ("application/openmetrics-text", "text/plain")
+    content_types = [
+        text.render(f"{kind}; version=1.0.{number}; escaping={escaping}")[1]
+        for kind in kinds
+        for number in range(10)
+        for escaping in ("allow-utf-8", "dots", "values", "other")
+    ]
+    assert set(content_types) == {
+        "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        "text/plain; version=0.0.4; charset=utf-8",
+    }
+    assert len(text._recent._made) == 2
 
 
 def test_json_says_the_same(world: World) -> None:

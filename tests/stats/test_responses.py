@@ -4,7 +4,7 @@ import json
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from scheduler.stats.responses import RECENT_SECONDS, Prepared, Recent, problem
+from scheduler.stats.responses import RECENT_MAX, RECENT_SECONDS, Prepared, Recent, problem
 
 LONG = b"[" + b"1," * 2_000 + b"1]"
 
@@ -62,3 +62,13 @@ def test_what_was_made_a_moment_ago_is_not_made_again() -> None:
     assert recent.get("b", lambda: next(made)) == 1
     now[0] = RECENT_SECONDS
     assert recent.get("a", lambda: next(made)) == 2
+
+
+def test_of_many_keys_the_latest_are_kept() -> None:
+    recent: Recent[int] = Recent(clock=lambda: 0.0)
+    for number in range(RECENT_MAX + 1):
+        assert recent.get(number, lambda made=number: made) == number  # type: ignore[misc]
+    assert [recent.get(number, lambda: -1) for number in range(1, RECENT_MAX + 1)] == list(
+        range(1, RECENT_MAX + 1)
+    )
+    assert recent.get(0, lambda: -1) == -1
