@@ -125,8 +125,8 @@ def make_report(settings: Settings, samples: list[Sample]) -> Result:
         "growth",
         settings=settings,
         figures={
-            "gross_growth": statistics.median(_growth(samples, least, most, gross_us)),
-            "growth": statistics.median(_growth(samples, least, most, net_us)),
+            "gross_growth": statistics.median(ratios_of(samples, least, most, gross_us)),
+            "growth": statistics.median(ratios_of(samples, least, most, net_us)),
         },
         tables=[_table(settings, samples)],
         doubts=[
@@ -138,7 +138,7 @@ def make_report(settings: Settings, samples: list[Sample]) -> Result:
     )
 
 
-def _growth(
+def ratios_of(
     samples: list[Sample], least: int, most: int, cost: Callable[[Sample], float]
 ) -> list[float]:
     """Return the ratio of the costs with `most` and `least` nodes, for each round."""
@@ -157,10 +157,10 @@ def _table(settings: Settings, samples: list[Sample]) -> Figures:
                 f"{nodes:,}",
                 f"{statistics.median(s.jobs / s.seconds for s in own):,.0f}",
                 f"{statistics.median(map(gross_us, own)):.1f}",
-                _spread(_growth(samples, least, nodes, gross_us)),
+                _spread(ratios_of(samples, least, nodes, gross_us)),
                 f"{statistics.median(s.idle_share for s in own):.1%}",
                 f"{statistics.median(map(net_us, own)):.1f}",
-                _spread(_growth(samples, least, nodes, net_us)),
+                _spread(ratios_of(samples, least, nodes, net_us)),
             )
         )
     return Figures(

@@ -114,20 +114,18 @@ def _growth(result: Result, axes: "list[Axes]") -> None:
     [plot] = axes
     nodes = result.settings["nodes"]
     samples = msgspec.convert(result.samples, list[growth.Sample])
-    for figure, cost, label in (
-        ("gross_growth", growth.gross_us, "all of it"),
-        ("growth", growth.net_us, "idle cost taken off"),
+    for cost, label in (
+        (growth.gross_us, "all of it"),
+        (growth.net_us, "idle cost taken off"),
     ):
-        costs = [[cost(sample) for sample in samples if sample.nodes == n] for n in nodes]
-        medians = [float(np.median(each)) for each in costs]
+        ratios = [growth.ratios_of(samples, min(nodes), n, cost) for n in nodes]
+        medians = [float(np.median(each)) for each in ratios]
         [line] = plot.plot(nodes, medians, marker="o", label=label)
-        colour = line.get_color()
-        plot.fill_between(
-            nodes, [min(c) for c in costs], [max(c) for c in costs], color=colour, alpha=0.2
-        )
-        wanted = medians[0] * _limit(figure)
-        plot.axhline(wanted, color=colour, linestyle=":", label=f"{label}: wanted at most")
-    plot.set(xscale="log", xlabel="nodes", ylabel="CPU µs per job")
+        low, high = [min(each) for each in ratios], [max(each) for each in ratios]
+        plot.fill_between(nodes, low, high, color=line.get_color(), alpha=0.2)
+    plot.axhline(_limit("gross_growth"), color="k", linestyle=":", label="wanted at most")
+    least = f"{min(nodes):,} nodes"
+    plot.set(xscale="log", xlabel="nodes", ylabel=f"CPU of a job to that with {least}")
     plot.set_ylim(0, 1.1 * plot.get_ylim()[1])
     plot.legend(loc="lower right")
 

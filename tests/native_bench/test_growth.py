@@ -9,7 +9,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from native_bench.growth import Sample, Settings, gross_us, make_report, measure, net_us
+from native_bench.growth import (
+    Sample,
+    Settings,
+    gross_us,
+    make_report,
+    measure,
+    net_us,
+    ratios_of,
+)
 from native_bench.targets import targets_of
 from tests.harness import poll
 
@@ -102,3 +110,4 @@ def test_growth_is_the_median_of_the_rounds() -> None:
         *(sample(10_000, cost, 0, number) for number, cost in enumerate((0.1, 0.12, 0.2))),
     ]
     assert make_report(Settings(), samples).figures["growth"] == pytest.approx(1.2)
+    assert ratios_of(samples, 100, 10_000, gross_us) == pytest.approx([1.0, 1.2, 2.0])
