@@ -103,6 +103,10 @@ class Membership:
         self._outbox[gateway].append(NodeAccepted(record.conn, node.ref))
         if record.status != Status.REGISTERING:  # announced again: it goes on as it was
             self._move(node, Status(record.status), now_ns)
+        if node.status == Status.DRAINING:
+            self._columns.drained[node.slot] = True
+        elif self._columns.drained[node.slot]:
+            self._drain(node, "it was drained before", now_ns)
         return node
 
     def _refuse(self, gateway: int, record: RegisterNode, code: ErrorCode, text: str) -> None:
@@ -144,18 +148,24 @@ class Membership:
             self._change(node, Status.DEGRADED, record.reason, now_ns)
 
     def drain(self, _: int, record: DrainNode, now_ns: int) -> None:
-        """Give the node no more jobs, or let it prove its health for jobs again."""
+        """Give the node no more jobs, or let it prove its health for jobs again.
+
+        A drained one is so when it comes back, too, until it is resumed or forgotten.
+        """
         node = self._table.by_ref(record.node)
         if node is None or node.gateway == NOBODY:
             return
         if record.on and node.status != Status.DRAINING:
-            self._change(node, Status.DRAINING, record.reason, now_ns)
+            self._drain(node, record.reason, now_ns)
         elif not record.on and node.status == Status.DRAINING:
+            self._columns.drained[node.slot] = False
             self._change(node, Status.REGISTERING, record.reason, now_ns)
-        else:
-            return
-        command = "drain" if record.on else "resume"
-        self._outbox[node.gateway].append(DrainRequested(node.ref, command, record.reason))
+            self._outbox[node.gateway].append(DrainRequested(node.ref, "resume", record.reason))
+
+    def _drain(self, node: Node, reason: str, now_ns: int) -> None:
+        self._columns.drained[node.slot] = True
+        self._change(node, Status.DRAINING, reason, now_ns)
+        self._outbox[node.gateway].append(DrainRequested(node.ref, "drain", reason))
 
     def lose(self, gateway: int, record: NodeGone, now_ns: int) -> None:
         """The node's socket closed; its gateway need not be told."""

@@ -178,7 +178,7 @@ class NodeTable:
         columns = self._columns
         columns.model_missing_total[slot] = columns.model_rate_limited_total[slot] = 0
         columns.model_marked_total[slot] = columns.audit_freed_total[slot] = 0
-        columns.ejections_total[slot] = columns.withheld[slot] = 0
+        columns.ejections_total[slot] = columns.withheld[slot] = columns.drained[slot] = 0
         return node
 
     def _take_slot(self) -> int | None:

@@ -167,6 +167,7 @@ NODES = Block(
         Column("capacity", "i8", "jobs", "dispatcher", "slots in all"),
         Column("gateway", "i8", "", "dispatcher", "index of the gateway that holds the socket"),
         Column("public", "i8", "bool", "dispatcher", "serves sessions not paired with it"),
+        Column("drained", "i8", "bool", "dispatcher", "an operator's drain, kept while offline"),
         Column("registered_ns", "i8", "ns monotonic", "dispatcher", "last registration"),
         Column("status_since_ns", "i8", "ns monotonic", "dispatcher", "last status change"),
         Column("cpu_cores", "f8", "cores", "dispatcher", "hardware"),

@@ -32,6 +32,7 @@ class NodeColumns:
         self.capacity: Int64s = column(name, "capacity")
         self.gateway: Int64s = column(name, "gateway")
         self.public: Int64s = column(name, "public")
+        self.drained: Int64s = column(name, "drained")
         self.registered_ns: Int64s = column(name, "registered_ns")
         self.status_since_ns: Int64s = column(name, "status_since_ns")
         self.cpu_cores: Floats = column(name, "cpu_cores")

@@ -246,6 +246,55 @@ def test_a_resumed_node_proves_its_health_anew() -> None:
     assert only(Assign, desk.say(0, NodeHealth(node, True, ""))).node == node
 
 
+def test_a_drained_node_that_comes_back_is_drained_still() -> None:
+    desk = Desk()
+    node = desk.node("n")
+    desk.say(1, DrainNode(node, True, "update"))
+    desk.lose(node)
+    said = desk.say(1, registration("n"))
+    assert said == [
+        (1, NodeAccepted(1, node)),
+        (1, NodeStatusChanged(node, Status.DRAINING, "it was drained before")),
+        (1, DrainRequested(node, "drain", "it was drained before")),
+    ]
+    assert desk.say(1, NodeHealth(node, True, "")) == []
+    assert desk.place(1) == NO_NODE
+
+
+def test_a_resumed_node_that_comes_back_is_not_drained() -> None:
+    desk = Desk()
+    node = desk.node("n")
+    desk.say(0, DrainNode(node, True, "update"))
+    desk.say(0, DrainNode(node, False, "done"))
+    desk.lose(node)
+    assert desk.place(1) == NO_NODE
+    assert desk.status(desk.node("n")) == Status.READY
+
+
+def test_the_next_dispatcher_knows_who_is_drained() -> None:
+    desk = Desk()
+    node, other = desk.node("n"), desk.node("other")
+    desk.say(0, DrainNode(node, True, "update"))
+    desk.lose(node)
+    desk.lose(other)
+    successor = Desk(tables=desk.tables)
+    successor.tick(2.0)
+    for name in ("n", "other"):
+        successor.node(name)
+    statuses = [successor.status(ref) for ref in (node, other)]
+    assert statuses == [Status.DRAINING, Status.READY]
+
+
+def test_a_row_given_to_another_node_is_not_drained() -> None:
+    forgetful = {"node_health": {"forget_after_seconds": 0.5}}
+    desk = Desk(settings(scheduler=forgetful), nodes=1)
+    node = desk.node("n")
+    desk.say(0, DrainNode(node, True, "update"))
+    desk.lose(node)
+    desk.tick(1.0)
+    assert desk.status(desk.node("other")) == Status.READY
+
+
 @pytest.mark.parametrize("on", [True, False])
 def test_draining_twice_or_resuming_a_working_node_changes_nothing(on: bool) -> None:
     desk = Desk()

@@ -15,7 +15,7 @@ from scheduler.memory.layout import DISPATCHER_ROW, STATS_ROW
 from scheduler.protocol.status import Status
 from tests.harness import RunScheduler
 from tests.integration.cluster import Cluster
-from tests.integration.peers import CORE_SERVICES, a_node, a_session, failing, until
+from tests.integration.peers import CORE_SERVICES, a_node, a_session, failing, raw_node, until
 from tests.stats.hub import Hub, answer, cut_mid_body, endless, listing, silent, trickle
 
 ADMIN_TOKEN = "open sesame"  # noqa: S105
@@ -94,6 +94,21 @@ async def test_a_node_is_drained_and_resumed(cluster: Cluster) -> None:
         shown = await get(cluster, "/api/v1/history")
         texts = [event["text"] for event in shown["events"]]
         assert f"drain {node.node_id}: new disk" in texts
+
+
+async def test_a_drained_node_stays_so_when_it_reconnects(cluster: Cluster) -> None:
+    async with a_node(cluster.node_url) as node:
+        assert await post(cluster, f"{node.node_id}/drain") == 202
+        await node.status("draining")
+        node_id = node.node_id
+        await node.abort()
+    async with raw_node(cluster.node_url) as node:
+        await node.register(node_id=node_id)
+        await node.status("draining")
+        await node.expect("node_control", command="drain")
+        assert await post(cluster, f"{node_id}/resume") == 202
+        await node.expect("node_control", command="resume")
+        await node.become_ready()
 
 
 async def test_commands_reach_the_next_dispatcher_and_from_the_next_stats(
