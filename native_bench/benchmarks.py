@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from native_bench import (
     dispatch,
     end_to_end,
+    few_nodes,
     growth,
     idle,
     kernels,
@@ -58,6 +59,7 @@ def _all() -> Iterator[Benchmark]:
         readers_plan.Settings(nodes=100, windows=1, minutes_max=1.0, window_seconds=1.0),
     )
     yield _of("end-to-end", end_to_end, nodes=100, sessions=50, rounds=1, seconds=1.0)
+    yield _of("few-nodes", few_nodes, nodes=10, sessions=20, rounds=1, seconds=1.0)
     yield _of("growth", growth, nodes=(100, 1_000), rounds=1, idle_seconds=2.0, seconds=1.0)
     yield _of("latency", latency, nodes=100, sessions=50, rounds=1, seconds=2.0)
     yield _of(

@@ -13,6 +13,11 @@ The bias: at saturation many messages come at a time, so that programs read, wri
 many at once; at a low load a job costs each of them more. The relays send two messages for a job,
 the scheduler and the plain one five, for the protocol has three events on the way to a result. All
 nodes serve one class of jobs, and no job fails. Loopback has no cost of a network card.
+
+The plain scheduler looks at all nodes in Python for each job. With 1,000 nodes that is some four
+fifths of what a job costs it: its ratio is mostly that of a search to rows kept ready, and grows
+with the nodes. A trial with 100 nodes and 500 sessions gave 1.7x instead of the 6x for 256 B;
+`few-nodes` measures that.
 """
 
 import random
