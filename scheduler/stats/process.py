@@ -10,7 +10,6 @@ from pathlib import Path
 import uvloop
 from aiohttp import web
 
-from scheduler.config import Config
 from scheduler.errors import ChannelClosed
 from scheduler.ipc.boot import BootSpec, read_boot
 from scheduler.ipc.control import Control, Link, Ready, SetLogging
@@ -46,6 +45,9 @@ too slow to show life."""
 _SAVE_SECONDS = 1.0
 """For the first snapshot file; a slower disk doesn't keep operators out."""
 
+_FIRST_LOOK_SECONDS = 1.0
+"""For the local index of services, so that it is in the first snapshot."""
+
 _GOODBYE_SECONDS = 1.0
 """For requests that are being answered at the end."""
 
@@ -68,7 +70,9 @@ class StatsProcess:
         flight.note("start", f"stats {boot.incarnation}")
         views = Segment.attach(boot.segment_fd, writable=False).views
         self._health = HealthReader(views, boot.dimensions.gateways)
-        self._catalogue = _local_catalogue(config)
+        folder = config.model_hub.storage_path
+        self._index = FileCatalogue(Path(folder)) if folder else None
+        self._catalogue: ServiceCatalogue = self._index or EmptyCatalogue()
         self._hub: HttpCatalogue | None = None
         if config.model_hub.base_url:
             self._catalogue = self._hub = HttpCatalogue(config.model_hub, self._catalogue, _now_ms)
@@ -127,6 +131,10 @@ class StatsProcess:
         """Serve until the supervisor closes the control socket."""
         self._loop.add_reader(self._control.fileno(), self._obey)
         self._beat()
+        background: list[asyncio.Task[None]] = []
+        if self._index is not None:
+            background.append(asyncio.create_task(self._index.run(self._refresh_seconds)))
+            await self._index.wait_looked(_FIRST_LOOK_SECONDS)
         self._publisher.publish()
         await self._publisher.wait_saved(_SAVE_SECONDS)
         runner = web.AppRunner(
@@ -146,11 +154,10 @@ class StatsProcess:
         self._pulse.mark_ready()
         with contextlib.suppress(ChannelClosed):  # then `_obey` ends this process
             self._control.send(Ready())
-        fetching = asyncio.create_task(self._hub.run()) if self._hub is not None else None
+        if self._hub is not None:
+            background.append(asyncio.create_task(self._hub.run()))
         await self._refresh_until_end()
-        if fetching is not None:
-            fetching.cancel()
-            await asyncio.wait({fetching})
+        await _cancel(background)
         for server in servers:
             server.close()
         await runner.cleanup()
@@ -195,9 +202,11 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _local_catalogue(config: Config) -> ServiceCatalogue:
-    folder = config.model_hub.storage_path
-    return FileCatalogue(Path(folder)) if folder else EmptyCatalogue()
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
 
 
 async def _serve(boot: BootSpec) -> None:

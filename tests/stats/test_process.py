@@ -32,6 +32,7 @@ from scheduler.memory.layout import (
     SUPERVISOR_ROW,
 )
 from scheduler.protocol.records import DrainNode
+from scheduler.stats.catalog import INDEX_ENTRIES_MAX, INDEX_NAME
 from tests.harness import poll
 from tests.stats.world import DIMENSIONS, EPOCH, World, make_world
 
@@ -288,5 +289,34 @@ def test_a_link_to_the_dispatcher_carries_commands(world: World, tmp_path: Path)
             child.end()
             with pytest.raises(ChannelClosed):
                 dispatcher.receive()
+    finally:
+        child.kill()
+
+
+def test_garbage_as_its_index_of_services_does_not_hold_it_up(world: World, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    index = tmp_path / INDEX_NAME
+    index.write_bytes(b"{" + b",".join(b'"%d":0' % number for number in range(1_000_000)))
+    child = StatsChild(world, tmp_path)
+
+    def put(entries: dict[str, Any]) -> None:
+        draft = tmp_path / "draft"
+        draft.write_text(json.dumps(entries))
+        draft.replace(index)
+
+    def told(event: str) -> int:
+        return child.log().count(event)
+
+    try:
+        child.wait_ready()
+        poll("it is told", lambda: told("service index not read"))
+        assert child.get("/metrics")[0] == 200
+        put(dict.fromkeys(map(str, range(INDEX_ENTRIES_MAX)), 0))
+        poll("bad entries are told", lambda: told("bad entries in service index"))
+        service = {"service_id": "asr", "name": "ASR", "latest_version": "1", "variants": []}
+        put({"asr": service})
+        poll("the services are shown", lambda: child.stats()["nodes"]["total_services"] == 1)
+        assert told("service index not read") == told("bad entries in service index") == 1
+        child.end()
     finally:
         child.kill()
