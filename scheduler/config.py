@@ -197,7 +197,9 @@ class NodeHealthSettings(_Table, frozen=True):
     ] = 5
     failure_count: Annotated[Count, _help("unhealthy ones in the window to be degraded")] = 3
     consecutive_failure_count: Annotated[Count, _help("unhealthy ones in a row to be degraded")] = 3
-    forget_after_seconds: Annotated[Seconds, _help("an offline node's row is freed")] = 300.0
+    forget_after_seconds: Annotated[
+        Seconds, _help("an offline node's row is freed; sooner where the table is full")
+    ] = 300.0
 
 
 class ModelNotAvailableSettings(_Table, frozen=True):

@@ -93,6 +93,7 @@ class Dispatcher:
             on_changed=self._flow.refit,
             on_free=self._flow.serve,
             on_lost=self._lose_node,
+            on_forgotten=self._flow.forget_node,
             note=note,
         )
         self._audit = LoadAudit(tables, self._table, placement, self.outbox, self.counts)
@@ -139,8 +140,7 @@ class Dispatcher:
         self._flow.tick(now_ns)
         if now_ns >= self._refresh_due_ns:
             self._refresh_due_ns = now_ns + REFRESH_NS
-            for node in self._membership.refresh(now_ns):
-                self._flow.forget_node(node)
+            self._membership.refresh(now_ns)
             self._flow.refresh(now_ns)
             self._audit.look()
             self._pairing.expire(now_ns)

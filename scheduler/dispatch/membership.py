@@ -10,7 +10,7 @@ from scheduler.dispatch.counts import Counts
 from scheduler.dispatch.nodes import NOBODY, Node, NodeTable
 from scheduler.dispatch.placement import Placement
 from scheduler.dispatch.services import ServiceIndex
-from scheduler.dispatch.settings import Deadlines
+from scheduler.dispatch.settings import NS_PER_SECOND, Deadlines
 from scheduler.dispatch.tables import Tables
 from scheduler.protocol.codes import ErrorCode
 from scheduler.protocol.records import (
@@ -26,6 +26,10 @@ from scheduler.protocol.records import (
     ToGateway,
 )
 from scheduler.protocol.status import Status
+
+_RETURN_NS = 10 * NS_PER_SECOND
+"""A node that is offline keeps its row for so long at least: that is, longer than a dispatcher that
+takes over waits for nodes to be announced."""
 
 
 class Membership:
@@ -43,12 +47,13 @@ class Membership:
         on_changed: Callable[[Node, int], None],
         on_free: Callable[[Node, int], None],
         on_lost: Callable[[Node, int], None],
+        on_forgotten: Callable[[Node], None],
         note: Callable[[str, str], None],
     ) -> None:
         """What follows for jobs, as callbacks of (node, now_ns).
 
-        `on_changed`: its services did; `on_free`: it may have room; `on_lost`: its jobs are lost.
-        `note(kind, text)` keeps events for operators.
+        `on_changed`: its services did; `on_free`: it may have room; `on_lost`: its jobs are lost;
+        `on_forgotten(node)`: it left the table. `note(kind, text)` keeps events for operators.
         """
         self._limits = config.scheduler.load_balancer
         self._deadlines = Deadlines.of(config)
@@ -59,6 +64,7 @@ class Membership:
         self._on_changed = on_changed
         self._on_free = on_free
         self._on_lost = on_lost
+        self._on_forgotten = on_forgotten
         self._note = note
         self._columns = tables.nodes
         self._table = table
@@ -79,7 +85,7 @@ class Membership:
             )
             return None
         if node is None:
-            node = self._table.place(record.node_id)
+            node = self._place(record.node_id, now_ns)
             if node is None:
                 self._refuse(
                     gateway,
@@ -107,6 +113,18 @@ class Membership:
             self._columns.drained[node.slot] = True
         elif self._columns.drained[node.slot]:
             self._drain(node, "it was drained before", now_ns)
+        return node
+
+    def _place(self, node_id: str, now_ns: int) -> Node | None:
+        """Give a new node a row, if need be that of the node that is offline for longest."""
+        node = self._table.place(node_id)
+        if node is None:
+            columns = self._columns
+            offline = (columns.status == Status.OFFLINE).nonzero()[0]
+            since_ns = columns.status_since_ns[offline]
+            if len(offline) and since_ns.min() <= now_ns - _RETURN_NS:
+                self._forget(self._table.at(int(offline[since_ns.argmin()])))
+                node = self._table.place(node_id)
         return node
 
     def _refuse(self, gateway: int, record: RegisterNode, code: ErrorCode, text: str) -> None:
@@ -195,8 +213,8 @@ class Membership:
         if status == Status.READY:
             self._on_free(node, now_ns)
 
-    def refresh(self, now_ns: int) -> list[Node]:
-        """Look at all rows' figures in one pass; return the nodes that left the table."""
+    def refresh(self, now_ns: int) -> None:
+        """Look at all rows' figures in one pass."""
         rows = slice(0, self._table.high_water)
         columns = self._columns
         status = columns.status[rows]
@@ -210,10 +228,8 @@ class Membership:
         cold = ~silent & (status == Status.REGISTERING)
         cold &= since_ns < now_ns - deadlines.warmup_ns
         gone = (status == Status.OFFLINE) & (since_ns < now_ns - deadlines.forget_ns)
-        forgotten = [self._table.at(slot) for slot in gone.nonzero()[0].tolist()]
-        for node in forgotten:
-            self._note("node", f"{node.node_id} forgotten")
-            self._table.forget(node)
+        for slot in gone.nonzero()[0].tolist():
+            self._forget(self._table.at(slot))
         reason = f"no heartbeat for {deadlines.heartbeat_ns // 10**9} s"
         lost = [self._table.at(slot) for slot in silent.nonzero()[0].tolist()]
         for node in lost:  # all of them first, so that no job fails over to another of them
@@ -223,7 +239,11 @@ class Membership:
         for slot in cold.nonzero()[0].tolist():
             reason = f"not healthy within {deadlines.warmup_ns // 10**9} s"
             self._change(self._table.at(slot), Status.DEGRADED, reason, now_ns)
-        return forgotten
+
+    def _forget(self, node: Node) -> None:
+        self._note("node", f"{node.node_id} forgotten")
+        self._table.forget(node)
+        self._on_forgotten(node)
 
     def _follow_usage(self, rows: slice, known: NDArray[np.bool_], now_ns: int) -> None:
         columns, limits = self._columns, self._limits

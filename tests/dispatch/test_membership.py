@@ -18,7 +18,7 @@ from scheduler.protocol.records import (
     NodeStatusChanged,
 )
 from scheduler.protocol.status import Status
-from tests.dispatch.desk import ASR, CORE, Desk, every, only, registration, settings
+from tests.dispatch.desk import ASR, CORE, Desk, every, job, only, registration, settings
 
 
 def test_a_node_is_registering_until_its_heartbeats_were_healthy() -> None:
@@ -171,6 +171,21 @@ def test_a_full_table_refuses_with_server_busy() -> None:
     assert (refused.conn, refused.code) == (3, ErrorCode.SERVER_BUSY)
     assert "nodes_max" in refused.message
     assert desk.node("b") != NO_NODE  # an offline node's row is still its own
+
+
+def test_a_full_table_forgets_the_node_that_is_offline_for_longest() -> None:
+    desk = Desk(nodes=3)
+    desk.node("stays")
+    first, second = desk.node("first"), desk.node("second")
+    desk.lose(first)
+    desk.tick(1.0)
+    desk.lose(second)
+    desk.tick(9.0)
+    desk.submit(1, paired=first)
+    said = desk.say(0, registration("new"))
+    assert only(Failed, said).job == job(1)
+    assert slot_of(only(NodeAccepted, said).node) == slot_of(first)
+    assert desk.node("second") == second
 
 
 def test_a_node_that_does_not_accept_public_jobs_serves_paired_sessions_alone() -> None:
