@@ -8,21 +8,22 @@ share, and none of it is a scheduler's doing.
 The bias: the driver measures, and its own delay is in the times. It shares the machine's cores
 with what it measures, so that at half of the scheduler's saturation the machine is more than half
 busy. An utterance that the driver sends late counts from when it was sent; how many were late
-stands in the samples.
+stands in the samples. How long each process waited for a core although it could have run, which the
+kernel counts, is part of the times.
 """
 
 import random
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from msgspec import Struct
 
-from native_bench.costs import CpuWatch
+from native_bench.costs import CoreTimes, CoreWatch, CpuWatch
 from native_bench.end_to_end import audio_bytes
 from native_bench.load import Latency, LoadSettings, driving
-from native_bench.results import Figures, Result, make_result
+from native_bench.results import Figures, Result, make_result, over_rounds
 from native_bench.sites import ONE_GATEWAY, PYTHON_RELAY, SITES
 
 ADDED = "submit_to_assign"
@@ -52,7 +53,10 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 class Sample(Struct, frozen=True):
-    """One program in one round at the rate; `times` as the driver calls them."""
+    """One program in one round at the rate; `times` as the driver calls them.
+
+    `core_times` are of its processes and of the driver; empty where they were not taken.
+    """
 
     program: str
     round: int
@@ -64,6 +68,7 @@ class Sample(Struct, frozen=True):
     driver_cpu_seconds: float
     faults: dict[str, int]
     times: dict[str, Latency]
+    core_times: dict[str, CoreTimes] = {}
 
 
 class Samples(Struct, frozen=True):
@@ -123,6 +128,7 @@ def _measure_one(settings: Settings, number: int, program: str, rate: float) -> 
     ):
         warm = driver.go(settings.warmup_seconds)
         watch = CpuWatch(site.pids)
+        core_watch = CoreWatch({**site.pids, "driver": driver.pid})
         found = driver.go(settings.seconds)
         return Sample(
             program,
@@ -135,6 +141,7 @@ def _measure_one(settings: Settings, number: int, program: str, rate: float) -> 
             round(found.cpu_seconds, 3),
             {**warm.faults(site), **found.faults(site)},
             {name: found.latency_ns[name] for name in TIMES},
+            core_watch.times(),
         )
 
 
@@ -156,7 +163,7 @@ def make_report(settings: Settings, taken: Samples) -> Result:
         "latency",
         settings=settings,
         figures=figures,
-        tables=[_table(settings, taken)],
+        tables=[_table(settings, taken), *_waits_table(settings, taken)],
         doubts=list(_doubts(taken.samples)),
         samples=[taken],
     )
@@ -206,5 +213,39 @@ def _table(settings: Settings, taken: Samples) -> Figures:
         f"times at {saturation * settings.share:,.0f} jobs/s, {settings.share:.0%} of saturation",
         ("program", "time", "p50 ms", "p90", "p99", "p99.9", "greatest", "cores busy"),
         rows,
-        "medians over rounds; the driver's own use of the cores is among the last",
+        f"{over_rounds(settings.rounds)}; the driver's own use of the cores is among the last",
     )
+
+
+def _waits_table(settings: Settings, taken: Samples) -> Iterator[Figures]:
+    """Yield how long processes waited for a core, where that was taken."""
+    rows = []
+    for program in settings.programs:
+        own = [s for s in taken.samples if s.program == program and s.core_times]
+        for process in own[0].core_times if own else ():
+            found = [(sample, sample.core_times[process]) for sample in own]
+            rows.append(
+                (
+                    f"{program}: {process}",
+                    f"{statistics.median(t.ran_ns / s.seconds for s, t in found) / 1e9:.0%}",
+                    f"{statistics.median(t.waited_ns / s.seconds for s, t in found) / 1e6:.1f}",
+                    f"{statistics.median(t.waited_ns / s.jobs for s, t in found) / 1e3:.1f}",
+                    f"{statistics.median(t.slices / s.seconds for s, t in found):,.0f}",
+                    f"{statistics.median(_wait_ns(t) for _, t in found) / 1e3:.1f}",
+                )
+            )
+    if rows:
+        yield Figures(
+            "waiting for a core",
+            (
+                *("process", "of a core", "ms waited/s", "µs waited/job", "times it got one/s"),
+                "µs waited for each",
+            ),
+            rows,
+            f"{over_rounds(settings.rounds)}; the kernel's count (schedstat)",
+        )
+
+
+def _wait_ns(times: CoreTimes) -> float:
+    """Return how long a process waited each time until it got a core, on average."""
+    return times.waited_ns / times.slices if times.slices else 0.0

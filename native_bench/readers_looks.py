@@ -6,6 +6,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from native_bench.costs import core_times
 from scheduler.memory.histogram import percentile_ns
 from scheduler.memory.layout import GATEWAY_LATENCY
 from scheduler.memory.views import Views
@@ -31,7 +32,7 @@ class Look:
             column.name.removesuffix("_ns"): views.column(block, column.name).sum(axis=0)
             for column in GATEWAY_LATENCY.columns
         }
-        self.core_ns = {name: _cpu_ns(pid) for name, pid in pids.items()}
+        self.core_times = {name: core_times(pid) for name, pid in pids.items()}
         self.busy_ns = _busy_ns()
 
     def stages_p99_ms(self, since: "Look") -> dict[str, float]:
@@ -46,10 +47,10 @@ class Look:
         passed_ns = self.time_ns - since.time_ns
         return {
             name: Cpu(
-                round((used - since.core_ns[name][0]) / passed_ns, 4),
-                round((waited - since.core_ns[name][1]) / passed_ns, 4),
+                round((now.ran_ns - since.core_times[name].ran_ns) / passed_ns, 4),
+                round((now.waited_ns - since.core_times[name].waited_ns) / passed_ns, 4),
             )
-            for name, (used, waited) in self.core_ns.items()
+            for name, now in self.core_times.items()
         }
 
     def others_used(self, since: "Look") -> float:
@@ -57,19 +58,11 @@ class Look:
 
         The kernel counts it in ticks; on an idle machine it comes out a few percent around 0.
         """
-        ours_ns = sum(used - since.core_ns[name][0] for name, (used, _) in self.core_ns.items())
+        ours_ns = sum(
+            now.ran_ns - since.core_times[name].ran_ns for name, now in self.core_times.items()
+        )
         others_ns = self.busy_ns - since.busy_ns - ours_ns
         return round(others_ns / (self.time_ns - since.time_ns), 4)
-
-
-def _cpu_ns(pid: int) -> tuple[int, int]:
-    """Return how long the threads of a process ran, and how long they waited for a core."""
-    used = waited = 0
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        fields = (thread / "schedstat").read_text().split()
-        used += int(fields[0])
-        waited += int(fields[1])
-    return used, waited
 
 
 def _busy_ns() -> int:
