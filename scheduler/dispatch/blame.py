@@ -60,6 +60,10 @@ class Blame:
         """Hold it against the node that an attempt ran out of time."""
         self._ejections.failed(node, now_ns)
 
+    def left(self, node: Node, now_ns: int) -> None:
+        """Hold it against the node that its connection was lost with jobs on it: one failure."""
+        self._ejections.failed(node, now_ns)
+
     def may_retry(self) -> bool:
         """Return whether a failed job may get another attempt now; then it counts."""
         allowed = self._retries.withdraw()

@@ -92,7 +92,7 @@ class Dispatcher:
             self.counts,
             on_changed=self._flow.refit,
             on_free=self._flow.serve,
-            on_lost=self._lose_node,
+            on_lost=self._node_left,
             on_forgotten=self._flow.forget_node,
             note=note,
         )
@@ -163,6 +163,10 @@ class Dispatcher:
         for node in lost:
             self._lose_node(node, now_ns)
         self.outbox[gateway].clear()
+
+    def _node_left(self, node: Node, now_ns: int) -> None:
+        self._flow.blame_for_leaving(node, now_ns)
+        self._lose_node(node, now_ns)
 
     def _lose_node(self, node: Node, now_ns: int) -> None:
         self._pairing.withdraw(node.ref)

@@ -346,6 +346,11 @@ class JobFlow:
         self._counts.reclaimed_total += 1
         return True
 
+    def blame_for_leaving(self, node: Node, now_ns: int) -> None:
+        """Hold it against the node that it went by itself while jobs ran on it."""
+        if node.jobs:
+            self._blame.left(node, now_ns)
+
     def fail_over_all(self, node: Node, now_ns: int) -> None:
         """The node is gone: its jobs run elsewhere, or here again should it come back."""
         for job in list(node.jobs.values()):

@@ -92,6 +92,28 @@ def test_failures_in_a_row_eject() -> None:
     assert ("ejection", "first failed 3 in a row: none for 10 s") in fleet.desk.notes
 
 
+def test_leaving_with_jobs_is_a_failure() -> None:
+    fleet = Fleet()
+    for _ in range(FAILURES):
+        assert not fleet.is_ejected
+        fleet.give_to_first()
+        fleet.give_to_first()
+        fleet.desk.lose(fleet.node)
+        assert fleet.desk.node("first", capacity=8) == fleet.node
+    assert fleet.is_ejected
+
+
+def test_leaving_without_jobs_or_with_the_gateway_is_none() -> None:
+    fleet = Fleet()
+    for _ in range(2 * FAILURES):
+        fleet.desk.lose(fleet.node)
+        fleet.desk.node("first", gateway=1, capacity=8)
+        fleet.give_to_first()
+        fleet.desk.lose_gateway(1)
+        fleet.desk.node("first", capacity=8)
+    assert fleet.desk.counts.ejections_total == 0
+
+
 def test_a_success_begins_the_row_anew() -> None:
     fleet = Fleet()
     fleet.fail(FAILURES - 1)
