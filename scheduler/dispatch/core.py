@@ -218,8 +218,9 @@ class Dispatcher:
 
     def _recover_node(self, gateway: int, record: RegisterNode, now_ns: int) -> None:
         assert self._recovery is not None
-        if self._membership.is_connected(record.node_id):
-            # Its earlier connection may have closed since; that news is held back as well.
+        if not record.announced or self._membership.is_connected(record.node_id):
+            # A new one waits for all members: the id or the attempts that it claims may be theirs.
+            # A member's earlier connection may have closed since; that news is held back as well.
             self._recovery.defer(gateway, record, now_ns)
             return
         node = self._membership.register(gateway, record, now_ns)
@@ -253,10 +254,24 @@ class Dispatcher:
             node = self._table.by_ref(ref)
             assert node is not None, "a node that was announced keeps its row"
             self._supersede(key, attempt, node)
+        later = self._let_in(recovery.deferred(), now_ns)
         for job in homeless:
-            self._flow.place(job, now_ns)
-        for gateway, event in recovery.deferred():
+            if job.node is None:  # else a node that is back goes on with it
+                self._flow.place(job, now_ns)
+        for gateway, event in later:
             self.receive(gateway, event, now_ns)
+
+    def _let_in(
+        self, deferred: list[tuple[int, ToDispatcher]], now_ns: int
+    ) -> list[tuple[int, ToDispatcher]]:
+        """Register the nodes that came meanwhile; return the other events, in their order."""
+        later = []
+        for gateway, event in deferred:
+            if isinstance(event, RegisterNode) and not self._membership.is_connected(event.node_id):
+                self._register(gateway, event, now_ns)
+            else:
+                later.append((gateway, event))
+        return later
 
     def _settle_counts(self, rebuilt: int) -> None:
         """Make submitted = completed + failed + cancelled + live hold across dispatchers.

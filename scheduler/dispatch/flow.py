@@ -341,7 +341,8 @@ class JobFlow:
             return False
         if job.lost_on != node.ref or len(node.jobs) >= node.capacity:
             return False
-        self._pending.remove(job)
+        if job in self._pending:  # a dispatcher that takes over has not placed it yet
+            self._pending.remove(job)
         self._occupy(job, node, now_ns)
         self._counts.reclaimed_total += 1
         return True

@@ -32,6 +32,9 @@ class Pending:
     def __len__(self) -> int:
         return len(self._jobs)
 
+    def __contains__(self, job: Job) -> bool:
+        return job.key in self._jobs
+
     def first(self) -> Job | None:
         """Return the job whose deadline is next."""
         return next(iter(self._jobs.values()), None)

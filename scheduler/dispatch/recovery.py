@@ -4,6 +4,9 @@ Each gateway announces its nodes with the attempts they hold, then its unfinishe
 says that this was all. Everything else it says meanwhile waits. A job whose last attempt is held
 by a node goes on there; one that no node holds is placed anew; an attempt that nobody waits for
 is cancelled. A gateway that doesn't finish in time is not waited for.
+
+Only what gateways know counts for that. Nodes that register meanwhile may say that they hold an
+attempt too: they come in when all members are known, and may go on with what was lost on them.
 """
 
 from collections.abc import Iterable, Iterator

@@ -233,6 +233,7 @@ class NodePeer:
             return None
         record = self._registration()
         if self.ref != NO_NODE:
+            record.announced = True
             record.status = self._status
             record.running = [
                 *self._attempts,

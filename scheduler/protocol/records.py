@@ -108,9 +108,12 @@ class RunningAttempt(Struct, array_like=True, frozen=True):
 class RegisterNode(Struct, array_like=True, tag=6):
     """A node asks to join, or is announced again to a new dispatcher.
 
-    `conn` is the gateway's own number for the socket; the answer carries it back. A node that is
-    announced again says the `status` it had and the attempts it holds. Memory figures are GB;
-    `gpu_memory_gb` is the sum over `gpus` GPUs.
+    `conn` is the gateway's own number for the socket; the answer carries it back. Memory figures
+    are GB; `gpu_memory_gb` is the sum over `gpus` GPUs.
+
+    With `announced` a new dispatcher is told of a member: `status` is what it had, and `running`
+    are attempts that a dispatcher gave it. Without, `running` is what the node says of itself,
+    which may be a lie.
     """
 
     conn: int
@@ -126,6 +129,7 @@ class RegisterNode(Struct, array_like=True, tag=6):
     gpu_memory_gb: float
     status: int = Status.REGISTERING
     running: list[RunningAttempt] = []
+    announced: bool = False
 
 
 class NodeServices(Struct, array_like=True, tag=7):

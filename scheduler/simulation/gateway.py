@@ -427,6 +427,7 @@ class GatewayModel:
         held += [key for key, kept in self.shelf.items() if kept.node == socket.ref]
         return replace(
             socket.registration,
+            announced=True,
             status=socket.status,
             running=[RunningAttempt(job, attempt) for job, attempt in held],
         )

@@ -140,7 +140,7 @@ def test_a_new_dispatcher_goes_on_with_what_is_announced(site: Site) -> None:
     child.process.wait()
     _, (first, second) = start(site, incarnation=1)
     running = [RunningAttempt(JOB, 1)]
-    assert join(second, status=Status.READY, running=running) == node
+    assert join(second, announced=True, status=Status.READY, running=running) == node
     say(second, AnnounceDone())
     say(first, Announce(JOB, 7, -1, -1, None, 1, node), AnnounceDone())
     say(second, Result(JOB, 1, node))

@@ -1,3 +1,5 @@
+import pytest
+
 from scheduler.dispatch.recovery import Recovery
 from scheduler.protocol.codes import ErrorCode
 from scheduler.protocol.ids import NO_NODE, slot_of
@@ -47,7 +49,7 @@ def announce(
 def again(
     node_id: str, *held: tuple[int, int], status: Status = Status.READY, conn: int = 1
 ) -> RegisterNode:
-    return registration(node_id, conn=conn, status=status, running=running(*held))
+    return registration(node_id, conn=conn, announced=True, status=status, running=running(*held))
 
 
 def finish(desk: Desk) -> Said:
@@ -229,6 +231,69 @@ def test_a_second_live_connection_is_still_a_conflict() -> None:
     desk.say(0, again("n", conn=1))
     desk.say(1, registration("n", conn=2))
     assert only(NodeRefused, finish(desk)).code == ErrorCode.NODE_ID_CONFLICT
+
+
+def test_a_new_node_cannot_claim_what_a_member_holds() -> None:
+    before = Desk()
+    node = before.node("n")
+    liar = before.node("liar")
+    before.lose(liar)
+    desk = before.successor()
+    assert desk.say(1, registration("liar", running=running((job(1), 1 << 53), (job(2), 1)))) == []
+    desk.say(0, again("n", (job(1), 1)))
+    desk.say(0, announce(1, node=node))
+    said = finish(desk)
+    assert [(c.job, c.node) for c in every(CancelAttempt, said)] == [(job(1), liar), (job(2), liar)]
+    assert (desk.in_flight(node), desk.in_flight(liar)) == (1, 0)
+    assert desk.say(1, Result(job(1), 1 << 53, liar)) == [(1, Discard(job(1), 1 << 53))]
+    assert only(Deliver, desk.finish(1, node)).attempt == 1
+
+
+def test_a_node_that_is_back_meanwhile_goes_on_with_what_was_lost_on_it() -> None:
+    before = Desk()
+    node = before.node("n")
+    other = before.node("other")
+    desk = before.successor()
+    desk.say(0, again("other"))
+    desk.say(1, registration("n", running=running((job(1), 1))))
+    desk.say(0, announce(1, node=node))
+    said = finish(desk)
+    assert only(NodeAccepted, said).node == node
+    assert not every(Assign, said)
+    assert not every(CancelAttempt, said)
+    assert (desk.in_flight(node), desk.in_flight(other)) == (1, 0)
+    assert desk.counts.reclaimed_total == 1
+    assert only(Deliver, desk.say(1, Result(job(1), 1, node))).job == job(1)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "lost_on_it"),
+    [(2, True), (0, True), (1, False)],
+    ids=["later", "none", "another's"],
+)
+def test_a_node_that_is_back_meanwhile_goes_on_with_nothing_else(
+    attempt: int, lost_on_it: bool
+) -> None:
+    before = Desk()
+    node = before.node("n")
+    other = before.node("other")
+    desk = before.successor()
+    desk.say(0, again("other"))
+    desk.say(1, registration("n", running=running((job(1), attempt))))
+    desk.say(0, announce(1, node=node if lost_on_it else other))
+    said = finish(desk)
+    assert only(CancelAttempt, said) == CancelAttempt(job(1), attempt, node, "superseded")
+    assert only(Assign, said) == Assign(job(1), 2, other, None)
+
+
+def test_a_new_node_cannot_take_the_id_of_a_member_that_is_announced_later() -> None:
+    before = Desk()
+    node = before.node("n", gateway=1)
+    desk = before.successor()
+    assert desk.say(0, registration("n", conn=8)) == []
+    assert only(NodeAccepted, desk.say(1, again("n", conn=9))) == NodeAccepted(9, node)
+    refused = only(NodeRefused, finish(desk))
+    assert (refused.conn, refused.code) == (8, ErrorCode.NODE_ID_CONFLICT)
 
 
 def test_nodes_keep_the_status_they_had() -> None:

@@ -91,6 +91,26 @@ def test_an_attempt_goes_on_under_a_new_dispatcher(pair: World) -> None:
     assert arenas_are_empty(pair)
 
 
+def test_a_node_that_comes_while_a_dispatcher_takes_over_can_claim_nobodys_job(
+    world: World,
+) -> None:
+    honest, session = world.node(node_id="honest"), world.session()
+    session.speak()
+    (job,) = honest.jobs()
+    liar = FakeNode(world, 0)
+    forged = {**job, "attempt_id": 1 << 53}
+    liar.register(
+        node_id="liar",
+        running_jobs=[{"job_id": job["job_id"], "attempt_id": forged["attempt_id"]}],
+    )
+    world.replace_dispatcher()
+    assert honest.wire.take() == []
+    liar.answer(forged, text_translated="forged")
+    assert session.heard_types() == ["DISPATCHED"]
+    honest.answer(job)
+    assert session.heard()[-1]["text_translated"] == "hola"
+
+
 def test_a_waiting_job_is_placed_by_the_new_dispatcher(pair: World) -> None:
     session = pair.session(gateway=0)
     session.speak()
