@@ -31,6 +31,10 @@ The young are looked through in half a millisecond, the others once a million mo
 than before: with 200 times fewer, the requests that sessions remember for ten seconds made every
 start under load stand still for 60 ms.
 """
+LAG_HALF_NS = 30_000_000_000
+"""The longest cycle is that of the present half of a minute and of the one before: an old stall
+must not hide how it is now."""
+
 _WARN_INTERVAL_NS = 1_000_000_000
 _FLUSH_INTERVAL_NS = 1_000_000_000
 
@@ -108,7 +112,10 @@ class Pulse:
         self._last_ns = 0
         self._warned_ns = 0
         self._flushed_ns = 0
+        self._lag_ns = 0
+        self._half_ends_ns = 0
         self._row.set("ready", 0)
+        self._row.set("loop_lag_max_ns", 0)
 
     def beat(self, now_ns: int, interval_ms: int = BEAT_INTERVAL_MS) -> None:
         """Show life from a timer of `interval_ms`; the loop's lag is how late it fires."""
@@ -133,9 +140,21 @@ class Pulse:
             flush_repeats()
 
     def _took(self, took_ns: int, now_ns: int) -> None:
-        self._row.raise_to("loop_lag_max_ns", took_ns)
+        if now_ns >= self._half_ends_ns:
+            self._begin_half(now_ns)
+        if took_ns > self._lag_ns:
+            self._lag_ns = took_ns
+            self._row.raise_to("loop_lag_max_ns", took_ns)
         if took_ns > self._warn_ns:
             self._row.add("slow_paths_total")
             if now_ns - self._warned_ns > _WARN_INTERVAL_NS:
                 self._warned_ns = now_ns
                 logger.warning("slow loop cycle", took_ms=took_ns // 1_000_000)
+
+    def _begin_half(self, now_ns: int) -> None:
+        """Forget the longest cycle of the half minute before the last one."""
+        # Nothing came for a whole half: then the last one is too old as well.
+        before_ns = self._lag_ns if now_ns - self._half_ends_ns < LAG_HALF_NS else 0
+        self._row.set("loop_lag_max_ns", before_ns)
+        self._lag_ns = 0
+        self._half_ends_ns = now_ns + LAG_HALF_NS

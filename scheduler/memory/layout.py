@@ -447,7 +447,7 @@ PULSES = Block(
     "What each process says of itself; written only from its own main loop.",
     (
         Column("heartbeat_ns", "i8", "ns monotonic", "each", "last turn of its loop"),
-        Column("loop_lag_max_ns", "i8", "ns", "each", "longest loop cycle so far"),
+        Column("loop_lag_max_ns", "i8", "ns", "each", "longest loop cycle of the last 30 to 60 s"),
         Column("slow_paths_total", "i8", "total", "each", "cycles over path_warn_ms"),
         Column("ready", "i8", "bool", "each", "serving"),
     ),

@@ -15,7 +15,14 @@ from scheduler.config import Config, ObservabilitySettings
 from scheduler.errors import ChannelClosed
 from scheduler.ipc.boot import BOOT_FAILURE_EXIT, BootSpec, write_boot
 from scheduler.ipc.control import REASON_CHARS_MAX, BootFailed, make_control
-from scheduler.ipc.runtime import BEAT_INTERVAL_MS, Pulse, freeze_heap, resident_bytes
+from scheduler.ipc.runtime import (
+    BEAT_INTERVAL_MS,
+    LAG_HALF_NS,
+    TIMERLESS_NS_MAX,
+    Pulse,
+    freeze_heap,
+    resident_bytes,
+)
 from scheduler.memory.layout import STATS_ROW, Dimensions
 from scheduler.memory.segment import Segment
 
@@ -168,6 +175,25 @@ def test_a_timer_that_fires_late_shows_the_loop_s_lag(segment: Segment) -> None:
     }
 
 
+def test_a_long_turn_shows_life_while_it_moves_on(segment: Segment) -> None:
+    pulse = Pulse(segment.views, STATS_ROW, path_warn_ms=50)
+    beat_ns = 1_000 * MS
+    pulse.beat(beat_ns)
+    assert beat_ns < pulse.due_ns < beat_ns + 4 * BEAT_INTERVAL_MS * MS
+    moved_ns = beat_ns + TIMERLESS_NS_MAX - MS
+    pulse.progress(moved_ns)
+    assert moved_ns < pulse.due_ns
+    assert shown(segment)["heartbeat_ns"] == moved_ns
+    assert shown(segment)["loop_lag_max_ns"] == 0, "which is for the timer to tell"
+
+
+def test_a_loop_whose_timers_are_broken_shows_none(segment: Segment) -> None:
+    pulse = Pulse(segment.views, STATS_ROW, path_warn_ms=50)
+    pulse.beat(1_000 * MS)
+    pulse.progress(1_000 * MS + TIMERLESS_NS_MAX)
+    assert shown(segment)["heartbeat_ns"] == 1_000 * MS
+
+
 def test_a_plain_loop_shows_how_long_its_turns_take(segment: Segment) -> None:
     pulse = Pulse(segment.views, STATS_ROW, path_warn_ms=50)
     pulse.turn(1_000 * MS, 1_007 * MS)
@@ -179,6 +205,33 @@ def test_a_plain_loop_shows_how_long_its_turns_take(segment: Segment) -> None:
         "slow_paths_total": 1,
         "ready": 0,
     }
+
+
+def test_a_long_turn_is_forgotten_between_half_a_minute_and_a_minute_later(
+    segment: Segment,
+) -> None:
+    pulse = Pulse(segment.views, STATS_ROW, path_warn_ms=50)
+    half_ms = LAG_HALF_NS // MS
+
+    def lag_ms_after_turn(took_ms: int, end_ms: int) -> int:
+        pulse.turn((end_ms - took_ms) * MS, end_ms * MS)
+        return shown(segment)["loop_lag_max_ns"] // MS
+
+    start_ms = 10 * half_ms
+    assert lag_ms_after_turn(3, start_ms) == 3
+    assert lag_ms_after_turn(900, start_ms + half_ms - 1) == 900
+    assert lag_ms_after_turn(2, start_ms + half_ms) == 900
+    assert lag_ms_after_turn(40, start_ms + half_ms + 1) == 900
+    assert lag_ms_after_turn(1, start_ms + 2 * half_ms - 1) == 900
+    assert lag_ms_after_turn(1, start_ms + 2 * half_ms) == 40
+    assert lag_ms_after_turn(70, start_ms + 2 * half_ms + 1) == 70
+    assert lag_ms_after_turn(5, start_ms + 9 * half_ms) == 5
+
+
+def test_a_new_process_shows_no_stall_of_the_one_before(segment: Segment) -> None:
+    Pulse(segment.views, STATS_ROW, path_warn_ms=50).turn(1_000 * MS, 9_000 * MS)
+    Pulse(segment.views, STATS_ROW, path_warn_ms=50)
+    assert shown(segment)["loop_lag_max_ns"] == 0
 
 
 def test_a_new_process_is_not_ready_because_the_one_before_was(segment: Segment) -> None:
