@@ -28,7 +28,7 @@ from msgspec import Struct
 
 from native_bench.costs import CpuWatch, memory_bytes
 from native_bench.load import Driver, LoadSettings, driving
-from native_bench.results import Figures, Result, make_result
+from native_bench.results import Figures, Result, make_result, over_rounds
 from native_bench.sites import Site, scheduler
 from scheduler.protocol.status import Status
 
@@ -252,7 +252,7 @@ def make_report(settings: Settings, taken: Samples) -> Result:
                 "memory, all processes of the scheduler",
                 ("each", "added", "KB (PSS)", "KB (RSS)"),
                 rows,
-                "medians over rounds; RSS counts shared pages in each process",
+                f"{over_rounds(settings.rounds)}; RSS counts shared pages in each process",
             ),
             _held_table(held),
         ],

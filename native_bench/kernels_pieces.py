@@ -1,4 +1,4 @@
-"""The pieces of native_bench/kernels.py, each as the scheduler does it."""
+"""The pieces of native_bench/kernels.py in Python, by the scheduler's classes where it has them."""
 
 import mmap
 import os
@@ -30,9 +30,10 @@ Turns = Callable[[int], None]
 
 
 class Piece(Struct, frozen=True):
-    """One of them: its kernel in C, and how the scheduler does it."""
+    """One of them: its kernel in C, and what stands beside it."""
 
     about: str
+    beside: str
     kernel: str
     size: int
     start: Callable[[int], AbstractContextManager[Turns]]
@@ -46,7 +47,7 @@ def _scores(size: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
 
 @contextmanager
 def _choose(size: int) -> Iterator[Turns]:
-    """As Placement.choose and rescore do it."""
+    """What Placement.choose and rescore do, without their calls."""
     row = _scores(size)
     cells = memoryview(row)  # type: ignore[arg-type]  # as placement.py does
 
@@ -67,7 +68,7 @@ def _choose(size: int) -> Iterator[Turns]:
 
 @contextmanager
 def _choose_allowed(size: int) -> Iterator[Turns]:
-    """With a mask of half the nodes, where the scheduler keeps rows without the others."""
+    """With a mask of half the nodes. The scheduler has none: it keeps rows without the others."""
     row = _scores(size)
     allowed = np.random.default_rng(size + 1).integers(0, 2, size).astype(np.bool_)
 
@@ -155,7 +156,7 @@ def _arena(size: int) -> Iterator[Turns]:
 
 @contextmanager
 def _seqlock(size: int) -> Iterator[Turns]:
-    """A row of int64 of which the first is its sequence."""
+    """A row of int64 of which the first is its sequence. The scheduler copies all rows at once."""
     with mmap.mmap(-1, size) as memory, memoryview(memory) as data, data.cast("q") as words:
 
         def turns(count: int) -> None:
@@ -183,32 +184,40 @@ def _frame(size: int) -> Iterator[Turns]:
 
 PIECES = {
     **{
-        f"choose {size}": Piece(f"least of {size:,} scores", "choose_least", size, _choose)
+        f"choose {size}": Piece(
+            f"least of {size:,} scores", "steps of `Placement`", "choose_least", size, _choose
+        )
         for size in (1_000, 10_000, 100_000)
     },
     **{
         f"choose masked {size}": Piece(
             f"least of {size:,} scores, half of them masked",
-            *("choose_least_allowed", size, _choose_allowed),
+            *("numpy", "choose_least_allowed", size, _choose_allowed),
         )
         for size in (1_000, 10_000, 100_000)
     },
-    "round trip": Piece("a record to another process and back", "pipe_round_trip", 1, _round_trip),
+    "round trip": Piece(
+        "a record to another process and back", "`Channel`", "pipe_round_trip", 1, _round_trip
+    ),
     **{
         f"one way {size}": Piece(
-            f"a record one way, {size} in a write", "pipe_one_way", size, _one_way
+            f"a record one way, {size} in a write", "`Channel`", "pipe_one_way", size, _one_way
         )
         for size in (1, 8, 64)
     },
     **{
         f"arena {size}": Piece(
-            f"{size:,} B into shared memory and out", "arena_put_get", size, _arena
+            f"{size:,} B into shared memory and out", "`Arena`", "arena_put_get", size, _arena
         )
         for size in (256, 44_000)
     },
-    "seqlock": Piece("a row of 64 B under a sequence", "seqlock_read", _ROW_BYTES, _seqlock),
+    "seqlock": Piece(
+        "a row of 64 B under a sequence", "plain Python", "seqlock_read", _ROW_BYTES, _seqlock
+    ),
     **{
-        f"frame {size}": Piece(f"the frame of a message of {size:,} B", "frame_parse", size, _frame)
+        f"frame {size}": Piece(
+            f"the frame of a message of {size:,} B", "`Inbound`", "frame_parse", size, _frame
+        )
         for size in (256, 44_000)
     },
 }

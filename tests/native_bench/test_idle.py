@@ -79,6 +79,15 @@ def test_memory_is_each_ones_share_of_what_came() -> None:
     assert figures == {"session_kb": 5, "node_kb": 9, "sessions_held": 50_000}
 
 
+@pytest.mark.parametrize(
+    ("rounds", "says"), [(1, "one round, no median;"), (3, "medians over 3 rounds;")]
+)
+def test_the_table_says_how_many_rounds_it_is_from(rounds: int, says: str) -> None:
+    memory = [MemorySample(kind, 1, 1, 1) for kind in ("session", "node") for _ in range(rounds)]
+    table = make_report(Settings(rounds=rounds), Samples(memory, held())).tables[0]
+    assert table.note.startswith(says)
+
+
 def test_nodes_that_were_lost_and_faults_are_doubts() -> None:
     memory = [MemorySample(kind, 1, 1, 1) for kind in ("session", "node")]
     found = make_report(Settings(), Samples(memory, held(nodes=999, faults={"lost": 2})))
