@@ -363,6 +363,13 @@ class LimitSettings(_Table, frozen=True):
         ),
     ] = 0
     jobs_per_session_max: Annotated[Count, _help("unfinished jobs of a session")] = 32
+    audio_bytes_per_session_max: Annotated[
+        Bytes,
+        _help(
+            "audio of a session's unfinished jobs, in base64, so that one doesn't fill arena_bytes; "
+            "a single job may be longer"
+        ),
+    ] = 16 << 20
     pending_per_class_max: Annotated[Count, _help("jobs waiting for a node, per requirement")] = (
         10_000
     )

@@ -65,6 +65,7 @@ class Job:
     __slots__ = (
         "accepted_ns",
         "attempt",
+        "audio_bytes",
         "avoid",
         "delivered_ns",
         "head",
@@ -109,6 +110,7 @@ class Job:
         self.attempt = 0
         """The last attempt that this gateway was told of."""
         self.node = NO_NODE
+        self.audio_bytes = 0
         self.head: bytes | None = None
         """The `job_assign` but for its attempt, or None where it lies at `payload`."""
         self.payload: ArenaRef | None = None

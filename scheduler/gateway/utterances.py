@@ -107,6 +107,9 @@ class Utterances:
         self._requirement = requirement_of(self._pipeline, self._features)
         self._jobs: dict[int, Job] = {}
         self._jobs_max = context.config.limits.jobs_per_session_max
+        self._audio_bytes = 0
+        """Of all unfinished jobs."""
+        self._audio_bytes_max = context.config.limits.audio_bytes_per_session_max
         self._share = share_of(
             context.config.scheduler.fairness, identity.tenant, identity.session_id
         )
@@ -170,6 +173,11 @@ class Utterances:
                 f"{self._jobs_max} jobs of this session are unfinished "
                 "(limits.jobs_per_session_max)"
             )
+        if self._jobs and self._audio_bytes + len(speech.audio) > self._audio_bytes_max:
+            raise busy(
+                f"unfinished jobs of this session hold {self._audio_bytes} bytes of audio "
+                "(limits.audio_bytes_per_session_max)"
+            )
         requirement = self._requirement
         if speech.given.features is not None:
             requirement = requirement_of(self._pipeline, speech.given.features)
@@ -191,6 +199,8 @@ class Utterances:
         if speech.lease_key is not None:
             self._leases.add(speech.lease_key, job.key, job.accepted_ns)
             job.lease_key = speech.lease_key
+        job.audio_bytes = len(speech.audio)
+        self._audio_bytes += job.audio_bytes
         self._jobs[job.key] = job
         self._orderer.open(speech.utterance_index, job.key)
 
@@ -226,6 +236,7 @@ class Utterances:
             self._desk.cancel(job, reason)
             self._log.ended(job, "cancelled", reason)
         self._jobs.clear()
+        self._audio_bytes = 0
 
     # --- outcomes ------------------------------------------------------------------------
 
@@ -271,6 +282,7 @@ class Utterances:
 
     def _finish(self, job: Job, result: list[Completed] | None, error_code: str = "") -> None:
         del self._jobs[job.key]
+        self._audio_bytes -= job.audio_bytes
         if job.lease_key is not None:
             self._end_lease(job.lease_key, error_code)
         for completed in self._orderer.close(job.key, result):

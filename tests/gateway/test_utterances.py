@@ -264,6 +264,33 @@ def test_a_session_may_have_so_many_unfinished_jobs(make_world: MakeWorld) -> No
     assert world.count("jobs_live") == 2
 
 
+def test_a_sessions_jobs_may_hold_so_much_audio(make_world: MakeWorld) -> None:
+    world = make_world(Config(limits=LimitSettings(audio_bytes_per_session_max=1_000)))
+    session, other = world.session(), world.session()
+    session.speak(0, audio="a" * 400)
+    session.speak(1, audio="b" * 500)
+    session.speak(2, audio="c" * 100)
+    (error,) = session.heard()
+    assert error["code"] == "SERVER_BUSY"
+    assert "limits.audio_bytes_per_session_max" in error["message"]
+    assert error["details"]["utterance_index"] == 2
+    other.speak(0, audio="d" * 900)
+    assert world.count("jobs_live") == 3
+    node = world.node()
+    node.answer(next(job for job in node.jobs() if job["audio"] == "a" * 400))
+    session.speak(2, audio="c" * 400)
+    session.speak(3, audio="e" * 100)
+    assert (world.count("jobs_live"), world.count("jobs_refused_total")) == (3, 2)
+
+
+def test_a_single_job_may_hold_more_audio_than_a_sessions_jobs(make_world: MakeWorld) -> None:
+    world = make_world(Config(limits=LimitSettings(audio_bytes_per_session_max=1_000)))
+    session = world.session()
+    session.speak(0, audio="a" * 3_000)
+    assert session.heard() == []
+    assert world.count("jobs_live") == 1
+
+
 def test_held_results_count_against_the_bound(make_world: MakeWorld) -> None:
     world = make_world(Config(limits=LimitSettings(jobs_per_session_max=2)))
     node, session = world.node(), world.session()

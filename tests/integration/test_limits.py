@@ -22,6 +22,7 @@ from tests.integration.peers import (
 
 JOBS_PER_SESSION, SESSIONS, CONNECTIONS, QUEUE, NODES = 4, 6, 12, 3, 8
 MESSAGE_BYTES, UTTERANCE_BYTES, MESSAGES_PER_SECOND = 100_000, 20_000, 100
+AUDIO_PER_SESSION = 80_000
 
 # One gateway, so that its bounds are the whole scheduler's.
 SETTINGS = {
@@ -32,6 +33,7 @@ SETTINGS = {
     "limits.pending_per_class_max": QUEUE,
     "limits.nodes_max": NODES,
     "limits.message_bytes_max": MESSAGE_BYTES,
+    "limits.audio_bytes_per_session_max": AUDIO_PER_SESSION,
     "limits.utterance_bytes_max": UTTERANCE_BYTES,
     "limits.messages_per_second_max": MESSAGES_PER_SECOND,
     "limits.first_message_timeout_seconds": 1,
@@ -60,6 +62,24 @@ async def test_too_many_unfinished_jobs_of_a_session_are_refused(cluster: Cluste
         await session.result(0)
         await session.speak(JOBS_PER_SESSION)  # there is room again
         await node.job(JOBS_PER_SESSION)
+
+
+async def test_too_much_audio_of_a_session_is_refused_while_others_are_served(
+    cluster: Cluster,
+) -> None:
+    async with (
+        a_node(cluster.node_url, hold, max_concurrent_jobs=20) as node,
+        a_session(cluster.session_url) as session,
+        a_session(cluster.session_url) as other,
+    ):
+        long = bytes(AUDIO_PER_SESSION // 4)
+        for index in range(3):
+            await session.speak(index, long)
+        assert "audio" in (await session.expect("error", code="SERVER_BUSY"))["message"]
+        await other.speak(0, long)
+        await node.complete(await node.job(0))
+        await node.complete(await node.job(1))
+        await session.result(1)
 
 
 async def test_results_held_for_order_count_as_unfinished(cluster: Cluster) -> None:
