@@ -8,8 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.memory.layout import EXCLUSIONS, GATEWAY_CODES, NODES, STORMS, Block, Column
+from scheduler.memory.layout import (
+    CANCELLATIONS,
+    EXCLUSIONS,
+    GATEWAY_CODES,
+    NODES,
+    STORMS,
+    Block,
+    Column,
+)
 from scheduler.memory.views import Views
+from scheduler.protocol.cancellations import CANCEL_LABELS
 from scheduler.protocol.codes import CODE_LABELS
 from scheduler.protocol.exclusions import Exclusion
 from scheduler.protocol.missing import MISSING_REASONS
@@ -20,6 +29,7 @@ Document = dict[str, Any]
 _CLOCK_UNIT = "ns monotonic"
 _LABELS: dict[str, tuple[str, ...]] = {
     GATEWAY_CODES.name: CODE_LABELS,
+    CANCELLATIONS.name: CANCEL_LABELS,
     EXCLUSIONS.name: tuple(reason.value for reason in Exclusion),
     STORMS.name: MISSING_REASONS,
 }

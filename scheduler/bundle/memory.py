@@ -11,6 +11,7 @@ from scheduler.memory.decisions import NodeLabel, node_labels, read_decisions
 from scheduler.memory.flight import read_flight
 from scheduler.memory.histogram import bounds_ns
 from scheduler.memory.layout import (
+    CANCELLATIONS,
     CLASSES,
     DISPATCHER_COUNTERS,
     EXCLUSIONS,
@@ -96,6 +97,7 @@ class Look:
             GATEWAY_COUNTERS.name: rows(GATEWAY_COUNTERS),
             DISPATCHER_COUNTERS.name: rows(DISPATCHER_COUNTERS),
             GATEWAY_CODES.name: rows(GATEWAY_CODES),
+            CANCELLATIONS.name: rows(CANCELLATIONS),
             EXCLUSIONS.name: rows(EXCLUSIONS),
             STORMS.name: rows(STORMS),
             CLASSES.name: [

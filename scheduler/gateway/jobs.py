@@ -17,6 +17,7 @@ from scheduler.gateway.payloads import Payloads
 from scheduler.gateway.results import ResultShelf
 from scheduler.gateway.shares import Share
 from scheduler.gateway.splice import ResultTail
+from scheduler.protocol.cancellations import Cancellation
 from scheduler.protocol.codes import ErrorCode
 from scheduler.protocol.ids import NO_NODE, job_key_base, wire_job_id
 from scheduler.protocol.records import (
@@ -199,10 +200,11 @@ class JobDesk:
             Submit(job.key, job.requirement, job.paired, job.avoid, job.payload, *job.share)
         )
 
-    def cancel(self, job: Job, reason: str) -> None:
+    def cancel(self, job: Job, reason: Cancellation) -> None:
         """Give up an unfinished job; its owner hears no more of it."""
+        self._context.codes.add_cancelled(reason)
         self._end(job, "jobs_cancelled_total")
-        self._link.send(CancelJob(job.key, reason))
+        self._link.send(CancelJob(job.key, reason.value))
 
     def sweep(self) -> None:
         """Show how old the oldest job is, and fail what has outlived every deadline there is.

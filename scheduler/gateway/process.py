@@ -73,6 +73,7 @@ class GatewayProcess:
             counters=counters,
             credentials=boot.credentials,
         )
+        self._context.codes.settle_cancelled(counters.get("jobs_cancelled_total"))
         self._flight = self._context.flight
         keep_events(self._flight.note)
         self._flight.note("start", f"{boot.child}, start {boot.incarnation}")

@@ -24,6 +24,7 @@ from scheduler.gateway.connection import Connection
 from scheduler.gateway.context import GatewayContext
 from scheduler.gateway.reply_tail import Reply, ReplyTail, Tails, TailSizes
 from scheduler.identity.address_limit import AddressLimit
+from scheduler.protocol.cancellations import Cancellation
 from scheduler.protocol.codes import ErrorCode
 from scheduler.protocol.session import SessionResume
 
@@ -103,7 +104,7 @@ class Resumable(Interface):
     def go_on(self, connection: Connection, replies: list[Reply]) -> None:
         """Go on on another socket, with replies that its client has not got."""
 
-    def end_suspended(self, reason: str) -> None:
+    def end_suspended(self, reason: Cancellation) -> None:
         """End as a session whose socket closed."""
 
 
@@ -168,7 +169,7 @@ class ResumeDesk:
         if resumption.tail.is_broken:
             self._end_soon(resumption.session_id)
         if len(self._suspended) > self._sessions_max:
-            self._end_first("too many sessions wait to be resumed")
+            self._end_first(Cancellation.TOO_MANY_SUSPENDED)
 
     def leave(self, resumption: Resumption) -> None:
         """The session has ended."""
@@ -183,9 +184,9 @@ class ResumeDesk:
         """End the sessions that were not resumed in time, and the oldest where all that wait hold
         too much; call it several times a second."""
         while self._suspended and next(iter(self._suspended.values())) <= now_ns:
-            self._end_first("the session was not resumed")
+            self._end_first(Cancellation.NOT_RESUMED)
         while self._waiting.bytes > WAITING_BYTES_MAX:
-            self._end_first("sessions that wait to be resumed hold too much")
+            self._end_first(Cancellation.SUSPENDED_TOO_LARGE)
 
     def _wake(self, resumption: Resumption) -> None:
         resumption.is_suspended = False
@@ -198,7 +199,7 @@ class ResumeDesk:
         self._suspended[session_id] = 0
         self._suspended.move_to_end(session_id, last=False)
 
-    def _end_first(self, reason: str) -> None:
+    def _end_first(self, reason: Cancellation) -> None:
         session, _ = self._sessions[next(iter(self._suspended))]
         session.end_suspended(reason)
 

@@ -27,6 +27,7 @@ from scheduler.gateway.segmenter import Cut, Segmenter, check_audio, decode_payl
 from scheduler.gateway.session_rows import SessionRows
 from scheduler.gateway.splice import audio_text
 from scheduler.gateway.utterances import Parts, SessionIdentity, Speech, Utterances
+from scheduler.protocol.cancellations import Cancellation
 from scheduler.protocol.codes import ErrorCode
 from scheduler.protocol.ids import NO_NODE
 from scheduler.protocol.records import PairingAnswer
@@ -116,7 +117,8 @@ class SessionPeer:
         """The socket is gone: so are the session and its jobs, unless it may resume."""
         ended = self._closed or self._connection.is_ended or self._context.draining
         if self._resumption is None or ended:
-            self._end("the session's connection closed")
+            shutdown = self._context.draining
+            self._end(Cancellation.SHUTDOWN if shutdown else Cancellation.CONNECTION_CLOSED)
             self._tell_closed(self)
         else:
             self._stop_pause()
@@ -276,7 +278,7 @@ class SessionPeer:
         if self._pause_timer is None and self._segmenter.deadline_ns is not None:
             self._watch_pause(self._segmenter.deadline_ns)
 
-    def end_suspended(self, reason: str) -> None:
+    def end_suspended(self, reason: Cancellation) -> None:
         """End, since there is no socket any more whose closing would do it."""
         self._end(reason)
         self._tell_closed(self)
@@ -409,7 +411,7 @@ class SessionPeer:
         self._context.counters.add("tts_play_ended_total")
 
     def _session_close(self, message: SessionClose) -> None:
-        self._end("the session closed")
+        self._end(Cancellation.SESSION_CLOSED)
         self._connection.send(encode(SessionCloseAck(message.session_id)))
         self._connection.close(CloseCode.NORMAL_CLOSURE, "session closed")
 
@@ -436,7 +438,7 @@ class SessionPeer:
             self._resumption.owed = message
         self._connection.send(message)
 
-    def _end(self, reason: str) -> None:
+    def _end(self, reason: Cancellation) -> None:
         """Free everything the session holds; harmless when repeated."""
         if self._closed:
             return
@@ -461,7 +463,7 @@ class SessionPeer:
     def shut_down(self) -> None:
         """Close with 1012 now."""
         if self._is_suspended:
-            self.end_suspended(SHUTTING_DOWN)
+            self.end_suspended(Cancellation.SHUTDOWN)
             return
         if not self._closed:
             self._connection.send(error_message(ErrorCode.SERVER_SHUTDOWN, SHUTTING_DOWN))

@@ -25,6 +25,7 @@ from scheduler.gateway.splice import (
     pipeline_stages,
     result_head,
 )
+from scheduler.protocol.cancellations import Cancellation
 from scheduler.protocol.codes import ErrorCode, hint
 from scheduler.protocol.ids import NO_NODE, wire_job_id
 from scheduler.protocol.node import JobAssignHead
@@ -230,11 +231,11 @@ class Utterances:
         )
         return build_job_assign(head, speech.audio)
 
-    def cancel_all(self, reason: str) -> None:
+    def cancel_all(self, reason: Cancellation) -> None:
         """The session is over: nobody waits for its jobs."""
         for job in self._jobs.values():
             self._desk.cancel(job, reason)
-            self._log.ended(job, "cancelled", reason)
+            self._log.ended(job, "cancelled", reason.value)
         self._jobs.clear()
         self._audio_bytes = 0
 

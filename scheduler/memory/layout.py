@@ -30,6 +30,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from scheduler.protocol.cancellations import CANCEL_LABELS
 from scheduler.protocol.codes import CODE_LABELS
 from scheduler.protocol.exclusions import Exclusion
 from scheduler.protocol.missing import MISSING_REASONS
@@ -380,6 +381,14 @@ GATEWAY_CODES = Block(
     by_row=True,
 )
 
+CANCELLATIONS = Block(
+    "cancellations",
+    "gateways",
+    "Jobs given up, in the order of protocol.cancellations.Cancellation.",
+    (_totals("jobs_cancelled_by_reason", "gateway", "jobs given up", CANCEL_LABELS),),
+    by_row=True,
+)
+
 EXCLUSIONS = Block(
     "exclusions",
     "one",
@@ -490,6 +499,7 @@ BLOCKS = (
     DISPATCHER_COUNTERS,
     GATEWAY_LATENCY,
     GATEWAY_CODES,
+    CANCELLATIONS,
     EXCLUSIONS,
     STORMS,
     DECISIONS,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from scheduler import __version__
 from scheduler.memory.layout import (
+    CANCELLATIONS,
     DISPATCHER_COUNTERS,
     EXCLUSIONS,
     GATEWAY_CODES,
@@ -23,6 +24,7 @@ from scheduler.memory.layout import (
     Column,
 )
 from scheduler.memory.views import Views
+from scheduler.protocol.cancellations import CANCEL_LABELS
 from scheduler.protocol.codes import CODE_LABELS
 from scheduler.protocol.exclusions import Exclusion
 from scheduler.protocol.missing import MISSING_REASONS
@@ -114,6 +116,12 @@ def code_totals(views: Views, name: str) -> dict[str, int]:
     """Return a column of GATEWAY_CODES by code, summed over the gateways."""
     totals = views.column(GATEWAY_CODES.name, name).sum(axis=0).tolist()
     return dict(zip(CODE_LABELS, totals, strict=True))
+
+
+def cancelled_by_reason(sources: MetricSources) -> Samples:
+    """Return the cancelled jobs by reason, summed over the gateways."""
+    column = sources.views.column(CANCELLATIONS.name, "jobs_cancelled_by_reason_total")
+    return labelled(dict(zip(CANCEL_LABELS, column.sum(axis=0).tolist(), strict=True)))
 
 
 def by_service_reader(column: Column) -> Callable[[MetricSources], Samples]:

@@ -75,6 +75,14 @@ FROM_LAYOUT = (
         )
         for column in layout.GATEWAY_CODES.columns
     ),
+    Metric(
+        f"{PREFIX}jobs_cancelled_by_reason_total",
+        "counter",
+        "jobs given up, by what ended their session",
+        read.cancelled_by_reason,
+        labels=("reason",),
+        origin=f"`{layout.CANCELLATIONS.name}.jobs_cancelled_by_reason_total`",
+    ),
     *(
         Metric(
             f"{PREFIX}model_not_available_{column.name}",

@@ -12,6 +12,7 @@ from scheduler.gateway.gateway import Gateway
 from scheduler.gateway.jobs import Job, JobDesk
 from scheduler.gateway.shares import Share
 from scheduler.gateway.splice import ResultTail
+from scheduler.protocol.cancellations import Cancellation
 from scheduler.protocol.codes import ErrorCode
 from scheduler.protocol.ids import NO_NODE, gateway_of
 from scheduler.protocol.records import Announce, ArenaRef, Deliver, Dispatched, Failed, PartialText
@@ -99,7 +100,7 @@ def test_a_result_for_a_job_that_was_given_up_is_still_taken_off_the_shelf(world
     owner = Owner()
     job = accept(world, owner)
     world.gateways[0]._results.keep(job.key, 1, 6, TAIL, 0)
-    desk_of(world.gateways[0]).cancel(job, "closed")
+    desk_of(world.gateways[0]).cancel(job, Cancellation.SESSION_CLOSED)
     tell(world, Deliver(job.key, 1, None))
     assert len(world.gateways[0]._results) == 0
     assert owner.told == []
@@ -126,7 +127,7 @@ def test_the_bytes_of_a_job_are_freed_with_it(make_world: MakeWorld) -> None:
     world = make_world(gateways=2)
     job = accept(world, Owner(), b"x" * 1000)
     assert world.count("arena_used_bytes") > 1000
-    desk_of(world.gateways[0]).cancel(job, "closed")
+    desk_of(world.gateways[0]).cancel(job, Cancellation.SESSION_CLOSED)
     assert world.count("arena_used_bytes") == 0
 
 
@@ -168,7 +169,7 @@ class DeskMachine(RuleBasedStateMachine):
         elif outcome == "fail":
             tell(self.world, Failed(job.key, "X", "", 0, {}, b""))
         elif was_live:
-            desk_of(self.world.gateways[0]).cancel(job, "closed")
+            desk_of(self.world.gateways[0]).cancel(job, Cancellation.SESSION_CLOSED)
         self.live.discard(job.key)
         expected = 1 if was_live and outcome != "cancel" else 0
         assert len(self.owner.told) - told == expected
@@ -196,7 +197,7 @@ def test_the_age_of_the_oldest_job_is_shown(world: World) -> None:
     first, second = accept(world, owner), accept(world, owner)
     desk.sweep()
     assert world.count("oldest_job_ns") == first.accepted_ns
-    desk.cancel(first, "no more")
+    desk.cancel(first, Cancellation.SESSION_CLOSED)
     desk.sweep()
     assert world.count("oldest_job_ns") == second.accepted_ns
 

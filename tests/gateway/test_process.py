@@ -14,6 +14,7 @@ from scheduler.ipc.control import BootFailed, Drain, Drained, Link, Ready
 from scheduler.protocol.records import Announce, AnnounceDone, Submit, ToDispatcher
 from scheduler.supervisor.children import Child
 from tests.children import Site, next_message, until, until_closed
+from tests.gateway.cancelled import cancelled
 
 INIT = (
     '{"type":"session_init","client_version":"1","platform":"web","src_lang":"en","tgt_lang":"es"}'
@@ -93,6 +94,7 @@ def test_its_successor_settles_the_jobs_it_left(site: Site) -> None:
     assert counter(site, "jobs_live") == 0
     assert counter(site, "sessions") == 0
     assert counter(site, "jobs_cancelled_total") == counter(site, "jobs_accepted_total") == 1
+    assert cancelled(site.segment.views) == {"gateway_lost": 1}
 
 
 def test_its_successor_balances_the_counters_whenever_it_died(site: Site) -> None:
@@ -102,6 +104,7 @@ def test_its_successor_balances_the_counters_whenever_it_died(site: Site) -> Non
     row.set("jobs_live", 1)  # killed between counting a job accepted and counting it live
     start(site, incarnation=1)
     assert counter(site, "jobs_cancelled_total") == 2
+    assert cancelled(site.segment.views) == {"gateway_lost": 2}
     assert counter(site, "jobs_live") == 0
 
 
@@ -126,6 +129,7 @@ def test_draining_does_not_wait_longer_than_it_may(site: Site) -> None:
         assert next_message(child) == Drained()
         assert "SERVER_SHUTDOWN" in str(socket.recv(10))
     until(lambda: counter(site, "jobs_cancelled_total") == 1)
+    assert cancelled(site.segment.views) == {"shutdown": 1}
 
 
 def test_it_ends_when_the_supervisor_hangs_up(site: Site) -> None:

@@ -19,8 +19,10 @@ from scheduler.gateway.resuming import (
     new_token,
     owner_of,
 )
+from scheduler.protocol.cancellations import Cancellation
 from scheduler.protocol.codes import ErrorCode
 from scheduler.protocol.session import SessionResume
+from tests.gateway.cancelled import cancelled
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.world import Wire, World
 
@@ -52,15 +54,15 @@ class Session:
         self.resumption = resumption
         self.token = resumption.token
         self.went_on: list[tuple[Any, list[Reply]]] = []
-        self.reason = ""
+        self.reason: Cancellation | None = None
 
     def has_ended(self) -> bool:
-        return bool(self.reason)
+        return self.reason is not None
 
     def go_on(self, connection: Any, replies: list[Reply]) -> None:
         self.went_on.append((connection, replies))
 
-    def end_suspended(self, reason: str) -> None:
+    def end_suspended(self, reason: Cancellation) -> None:
         self.reason = reason
         self.site.desk.leave(self.resumption)
 
@@ -282,7 +284,7 @@ def test_a_session_that_is_not_resumed_in_time_ends() -> None:
     site.desk.sweep(site.context.now_ns + 9 * SECOND_NS - 1)
     assert not first.has_ended()
     site.desk.sweep(site.context.now_ns + 9 * SECOND_NS)
-    assert first.reason == "the session was not resumed"
+    assert first.reason == Cancellation.NOT_RESUMED
     assert not second.has_ended()
     assert site.counts.values["sessions_suspended"] == 1
 
@@ -375,6 +377,7 @@ def test_a_drain_ends_the_sessions_that_wait_and_their_jobs(world: World) -> Non
     world.settle()
     assert not world.gateways[0].has_sessions
     assert [(m["type"], m["job_id"]) for m in node.wire.take()] == [("job_cancel", job["job_id"])]
+    assert cancelled(world.segment.views) == {"shutdown": 1}
     assert (world.count("sessions"), world.count("sessions_suspended")) == (0, 0)
 
 
@@ -387,6 +390,7 @@ def test_a_session_that_loses_its_socket_while_its_gateway_drains_ends(world: Wo
     lose(session)
     assert not world.gateways[0].has_sessions
     assert [(m["type"], m["job_id"]) for m in node.wire.take()] == [("job_cancel", job["job_id"])]
+    assert cancelled(world.segment.views) == {"shutdown": 1}
 
 
 def test_a_session_that_waits_keeps_its_row_and_gives_it_back(make_world: MakeWorld) -> None:
@@ -397,7 +401,7 @@ def test_a_session_that_waits_keeps_its_row_and_gives_it_back(make_world: MakeWo
     assert opened.tolist() == [1]
     refused = world.session()
     assert refused.wire.take()[0]["code"] == "SERVER_BUSY"
-    session.peer.end_suspended("the test")
+    session.peer.end_suspended(Cancellation.NOT_RESUMED)
     assert opened.tolist() == [0]
     assert world.session().session_id
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from scheduler.config import Config, SchedulerSettings, SegmentationSettings
+from tests.gateway.cancelled import cancelled
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.world import FakeSession, World
 
@@ -117,8 +118,10 @@ def test_session_close_is_acknowledged_and_cancels(world: World) -> None:
     assert session.wire.closed == (1000, "session closed")
     (cancel,) = node.wire.take()
     assert (cancel["type"], cancel["job_id"]) == ("job_cancel", job["job_id"])
+    assert cancel["reason"] == "the session closed"
     session.hang_up()
     assert world.count("jobs_cancelled_total") == 1
+    assert cancelled(world.segment.views) == {"session_closed": 1}
     assert world.count("sessions") == 0
 
 
@@ -129,6 +132,7 @@ def test_a_closed_socket_frees_everything(world: World) -> None:
     session.hang_up()
     assert [m["type"] for m in node.wire.take() if m["type"] == "job_cancel"] == ["job_cancel"]
     assert world.count("jobs_live") == world.count("sessions") == 0
+    assert cancelled(world.segment.views) == {"connection_closed": 1}
     assert not world.gateways[0].has_sessions
 
 

@@ -6,6 +6,7 @@ import pytest
 from scheduler import __version__
 from scheduler.memory.histogram import Histogram, bucket_of
 from scheduler.memory.layout import DISPATCHER_ROW, FIRST_GATEWAY_ROW
+from scheduler.protocol.cancellations import Cancellation, cancel_index
 from scheduler.protocol.codes import code_index
 from scheduler.protocol.exclusions import Exclusion
 from scheduler.protocol.missing import missing_reason_index
@@ -129,6 +130,14 @@ def test_missing_models_by_service(world: World) -> None:
     assert values(sources, f"{prefix}_missing_total") == {("asr",): 3, ("other",): 2}
     assert values(sources, f"{prefix}_rate_limited_total") == {("asr",): 1}
     assert values(sources, f"{prefix}_marked_total") == {("asr",): 2}
+
+
+def test_cancelled_jobs_by_reason_are_summed_over_the_gateways(world: World) -> None:
+    column = world.views.column("cancellations", "jobs_cancelled_by_reason_total")
+    column[:, cancel_index(Cancellation.NOT_RESUMED)] = (2, 3)
+    reasons = values(metric_sources(world), "scheduler_jobs_cancelled_by_reason_total")
+    assert reasons.pop(("not_resumed",)) == 5
+    assert set(reasons.values()) == {0}
 
 
 def test_exclusions(world: World) -> None:
