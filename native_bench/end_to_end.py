@@ -2,7 +2,9 @@
 
 The driver in C plays sessions and nodes at saturation: as many sessions as nodes keep a job on its
 way each, nodes answer at once. With more for each session, the relays would find several messages
-at a time on a socket, for they keep to one node a session where a scheduler spreads the jobs.
+at a time on a socket, for they keep to one node a session where a scheduler spreads the jobs. An
+utterance of 256 B is all overhead, one of 44 KB is 1 s of speech, one of 500 KB is 12 s. Of those
+that long only as many are on their way as make up 64 MB, so there are fewer sessions.
 
 In each round every program is started anew and measured once with each length of audio, in an
 order drawn anew. The figure that counts is the CPU time of all of a program's processes for each
@@ -35,12 +37,15 @@ from native_bench.sites import C_RELAY, ONE_GATEWAY, PLAIN, PYTHON_RELAY, SITES,
 
 OURS = (ONE_GATEWAY, TWO_GATEWAYS)
 
+ON_THEIR_WAY_BYTES_MAX = 64_000_000
+"""Audio of all sessions that is on its way to nodes at a time; as much comes back."""
+
 
 class Settings(Struct, frozen=True, kw_only=True):
     """What is measured. `text_bytes` are lengths of the audio as it is sent, in base64."""
 
     programs: tuple[str, ...] = tuple(SITES)
-    text_bytes: tuple[int, ...] = (256, 44_000)
+    text_bytes: tuple[int, ...] = (256, 44_000, 500_000)
     nodes: int = 1_000
     sessions: int = 1_000
     window: int = 1
@@ -86,7 +91,7 @@ def measure(settings: Settings, tell: Callable[[str], object] = lambda _: None) 
 
 def _measure_one(settings: Settings, number: int, program: str, text_bytes: int) -> Sample:
     load = LoadSettings(
-        sessions=settings.sessions,
+        sessions=sessions_with(settings, text_bytes),
         nodes=settings.nodes,
         window=settings.window,
         audio_bytes=audio_bytes(text_bytes),
@@ -164,6 +169,12 @@ def doubts(samples: list[Sample]) -> list[str]:
     ]
 
 
+def sessions_with(settings: Settings, text_bytes: int) -> int:
+    """Return how many sessions there are where each says utterances of such a length."""
+    most = ON_THEIR_WAY_BYTES_MAX // (text_bytes * settings.window)
+    return max(1, min(settings.sessions, most))
+
+
 def audio_bytes(text_bytes: int) -> int:
     """Return the audio of which the base64 is so long."""
     return text_bytes * 3 // 4
@@ -191,7 +202,8 @@ def _costs_table(settings: Settings, samples: list[Sample], size: int) -> Figure
             )
         )
     return Figures(
-        f"a job of {size_name(size)}, {settings.nodes:,} nodes",
+        f"a job of {size_name(size)}, {settings.nodes:,} nodes, "
+        f"{sessions_with(settings, size):,} sessions",
         (
             *("program", "jobs/s", "CPU µs/job", "jobs/CPU s", "to Python relay", "to C relay"),
             *("plain to it", "driver's µs/job"),

@@ -43,10 +43,12 @@ def write_all(results: dict[str, Result], folder: Path) -> None:
         for name, (columns, draw) in PLOTS.items():
             if name not in results:
                 continue
+            result = results[name]
+            side_by_side = columns(result)
             figure, axes = pyplot.subplots(
-                1, columns, figsize=(_WIDTH, _HEIGHT), squeeze=False, layout="constrained"
+                1, side_by_side, figsize=(_WIDTH, _HEIGHT), squeeze=False, layout="constrained"
             )
-            draw(results[name], list(axes[0]))
+            draw(result, list(axes[0]))
             figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
             pyplot.close(figure)
 
@@ -153,10 +155,18 @@ def _latency(result: Result, axes: "list[Axes]") -> None:
     plot.legend()
 
 
-PLOTS: dict[str, tuple[int, Callable[[Result, "list[Axes]"], None]]] = {
-    "dispatch": (1, _dispatch),
-    "end-to-end": (2, _end_to_end),
-    "growth": (1, _growth),
-    "latency": (1, _latency),
+def _one(_: Result) -> int:
+    return 1
+
+
+def _one_for_each_size(result: Result) -> int:
+    return len(result.settings["text_bytes"])
+
+
+PLOTS: dict[str, tuple[Callable[[Result], int], Callable[[Result, "list[Axes]"], None]]] = {
+    "dispatch": (_one, _dispatch),
+    "end-to-end": (_one_for_each_size, _end_to_end),
+    "growth": (_one, _growth),
+    "latency": (_one, _latency),
 }
 """By the name of the benchmark: how many plots side by side, and what draws them."""

@@ -74,8 +74,10 @@ TARGETS = (
         *("at most", 2.0, _TIMES),
     ),
     Target("end-to-end", "to_python_relay_44000", "… 44 KB", "at most", 2.0, _TIMES),
+    Target("end-to-end", "to_python_relay_500000", "… 500 KB", "reported", 0, _TIMES),
     Target("end-to-end", "to_c_relay_256", "… to the C relay's, 256 B", "reported", 0, _TIMES),
     Target("end-to-end", "to_c_relay_44000", "… 44 KB", "reported", 0, _TIMES),
+    Target("end-to-end", "to_c_relay_500000", "… 500 KB", "reported", 0, _TIMES),
     Target(
         *(
             "end-to-end",
@@ -85,6 +87,7 @@ TARGETS = (
         *("at least", 4.0, _TIMES),
     ),
     Target("end-to-end", "over_plain_44000", "… 44 KB", "at least", 4.0, _TIMES),
+    Target("end-to-end", "over_plain_500000", "… 500 KB", "reported", 0, _TIMES),
     Target("few-nodes", "over_plain_256", "… 100 nodes, 256 B", "reported", 0, _TIMES),
     Target(
         *("growth", "gross_growth", "CPU per job with 10,000 nodes to that with 100, all of it"),

@@ -205,6 +205,7 @@ LOADS = {
     "closed loop": ("--window", "3"),
     "open loop": ("--rate", "300", "--node-delay-us", "200", "--node-jitter-us", "800"),
     "long audio": ("--audio-bytes", "44000", "--languages", "5"),
+    "12 s of speech": ("--audio-bytes", "375000", "--sessions", "2", "--window", "1"),
     "addresses": ("--source-addresses", "3", "--session-heartbeats", "--heartbeat-seconds", "0.1"),
 }
 
@@ -228,7 +229,7 @@ def test_the_scheduler_errs_nowhere(driver: Path, tmp_path: Path, load: str) -> 
     assert held["submitted"] == held["jobs"] == 0
 
 
-@pytest.mark.parametrize("load", ["closed loop", "long audio"])
+@pytest.mark.parametrize("load", ["closed loop", "long audio", "12 s of speech"])
 def test_a_relay_errs_nowhere(driver: Path, relay: Path, tmp_path: Path, load: str) -> None:
     async def run(port: int) -> Report:
         options = ("--target", "relay", "--sessions", "20", "--nodes", "5", *LOADS[load])

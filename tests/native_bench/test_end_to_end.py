@@ -1,9 +1,23 @@
 """The end-to-end benchmark in small, so that it can't rot, and what its verdict rests on."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from native_bench.end_to_end import Sample, Settings, doubts, make_report, measure, ratios_of
+from native_bench.end_to_end import (
+    Sample,
+    Settings,
+    doubts,
+    make_report,
+    measure,
+    ratios_of,
+    sessions_with,
+    size_name,
+)
 from native_bench.results import Result
 from native_bench.sites import C_RELAY, ONE_GATEWAY, PLAIN, PYTHON_RELAY, SITES
 
@@ -24,6 +38,42 @@ def test_all_programs_carry_jobs_without_fault() -> None:
             assert processes == {"supervisor", "dispatcher", "stats", "gateway"}
     assert set(report.figures) == {"to_python_relay_256", "to_c_relay_256", "over_plain_256"}
     assert msgspec.json.decode(msgspec.json.encode(report), type=Result) == report
+
+
+def test_long_audio_has_fewer_sessions_and_errs_nowhere() -> None:
+    usual = Settings()
+    assert [sessions_with(usual, size) for size in usual.text_bytes] == [1_000, 1_000, 128]
+    assert sessions_with(usual, 1 << 30) == 1
+    report = measure(replace(SMALL, text_bytes=(500_000,), seconds=0.5))
+    assert {sample["program"] for sample in report.samples} == set(SITES)
+    assert report.doubts == []
+    assert "to_python_relay_500000" in report.figures
+    assert report.tables[0].title == "a job of 500 KB, 5 nodes, 4 sessions"
+
+
+@pytest.mark.parametrize("sizes", [(256,), (256, 44_000), (256, 44_000, 500_000)])
+def test_there_is_a_plot_for_each_length_of_audio(sizes: tuple[int, ...], tmp_path: Path) -> None:
+    samples = [
+        replace(sample(program, 100), text_bytes=size)
+        for program in (ONE_GATEWAY, PLAIN)
+        for size in sizes
+    ]
+    found = make_report(Settings(programs=(ONE_GATEWAY, PLAIN), text_bytes=sizes), samples)
+    (tmp_path / "found.json").write_bytes(msgspec.json.encode(found))
+    # In a process of its own: the library keeps its fonts open.
+    subprocess.run([sys.executable, "-c", _DRAW, str(tmp_path)], check=True)
+    drawn = (tmp_path / "end-to-end.svg").read_text()
+    assert [size for size in sizes if f"{size_name(size)} of audio" in drawn] == [*sizes]
+
+
+_DRAW = """
+import sys
+from pathlib import Path
+from native_bench.plots import write_all
+from native_bench.results import read
+folder = Path(sys.argv[1])
+write_all({"end-to-end": read(folder / "found.json")}, folder)
+"""
 
 
 def sample(program: str, cpu_us: float, number: int = 0, **fields: int) -> Sample:

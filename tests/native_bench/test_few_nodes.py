@@ -21,7 +21,7 @@ def test_it_is_measured_with_the_plain_scheduler_beside() -> None:
     )
     assert found.name == "few-nodes"
     assert found.doubts == []
-    assert found.tables[0].title == "a job of 256 B, 5 nodes"
+    assert found.tables[0].title == "a job of 256 B, 5 nodes, 8 sessions"
     [target] = targets_of("few-nodes")
     assert target.verdict(found.figures[target.figure]) == "reported"
 
