@@ -54,7 +54,7 @@ class Blame:
         if record.code != ErrorCode.MODEL_NOT_AVAILABLE:
             return False
         mask = self._services.known(record.service) or service_class.mask
-        return self._marks.report(node, mask, record.version, now_ns) > 0
+        return self._marks.report(node, mask, record.version, record.reason, now_ns) > 0
 
     def timed_out(self, node: Node, now_ns: int) -> None:
         """Hold it against the node that an attempt ran out of time."""

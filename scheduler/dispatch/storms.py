@@ -25,9 +25,11 @@ class ModelMarks:
         self._counts = counts
         self._nodes = tables.nodes
         self._missing_total = tables.service_missing_total
-        self._by_reason_total = tables.missing_by_reason_total
+        self._missing_by_reason_total = tables.missing_by_reason_total
         self._marked_total = tables.service_marked_total
+        self._marked_by_reason_total = tables.marked_by_reason_total
         self._rate_limited_total = tables.service_rate_limited_total
+        self._rate_limited_by_reason_total = tables.rate_limited_by_reason_total
         self._ttl_ns = nanoseconds(settings.unavailable_ttl_seconds)
         self._debounce_ns = nanoseconds(settings.debounce_window_seconds)
         self._window_ns = nanoseconds(settings.node_ratelimit_window_seconds)
@@ -40,19 +42,19 @@ class ModelMarks:
     def count(self, node: Node | None, mask: int, reason: str) -> None:
         """Count a report; `mask` has the service that it names, 0 where that is unknown."""
         self._counts.model_not_available_total += 1
-        self._by_reason_total[missing_reason_index(reason)] += 1
+        self._missing_by_reason_total[missing_reason_index(reason)] += 1
         if mask:
             self._missing_total[mask.bit_length() - 1] += 1
         if node is not None:
             self._nodes.model_missing_total[node.slot] += 1
 
-    def report(self, node: Node, mask: int, version: str, now_ns: int) -> int:
+    def report(self, node: Node, mask: int, version: str, reason: str, now_ns: int) -> int:
         """Mark the services in `mask` on `node`; return how many marks were set or renewed.
 
         A repeat for the same service and version ("": none was named) within the debounce window
         changes nothing, and neither does a report over the node's rate. The caller refits the node.
         """
-        marked = 0
+        marked, cause = 0, missing_reason_index(reason)
         marked_ns = self._marked_ns.setdefault(node.ref, {})
         while mask:
             bit = mask & -mask
@@ -65,10 +67,12 @@ class ModelMarks:
             if not self._within_rate(node.ref, now_ns):
                 self._counts.models_rate_limited_total += 1
                 self._rate_limited_total[service] += 1
+                self._rate_limited_by_reason_total[cause] += 1
                 self._nodes.model_rate_limited_total[node.slot] += 1
                 continue
             self._counts.models_marked_total += 1
             self._marked_total[service] += 1
+            self._marked_by_reason_total[cause] += 1
             self._nodes.model_marked_total[node.slot] += 1
             marked_ns[model] = now_ns
             self._expiries.append((now_ns + self._ttl_ns, node, model))

@@ -50,6 +50,10 @@ class Tables:
     """All arrays of the core. `scores` has shape (classes, nodes)."""
 
     def __init__(self, column: ColumnOf, scores: Int64s) -> None:
+        def storms(name: str) -> Int64s:
+            totals: Int64s = column(STORMS.name, name)[0]
+            return totals
+
         self.nodes = NodeColumns(column)
         self.scores = scores
         self.class_active: Int64s = column(CLASSES.name, "active")
@@ -64,9 +68,9 @@ class Tables:
         self.service_marked_total: Int64s = column(SERVICES.name, "marked_total")
         self.excluded_total: Int64s = column(EXCLUSIONS.name, "excluded_total")[0]
         self.excluded_sample: Int64s = column(EXCLUSIONS.name, "sample_ref")[0]
-        self.missing_by_reason_total: Int64s = column(STORMS.name, "model_missing_by_reason_total")[
-            0
-        ]
+        self.missing_by_reason_total = storms("model_missing_by_reason_total")
+        self.rate_limited_by_reason_total = storms("model_rate_limited_by_reason_total")
+        self.marked_by_reason_total = storms("model_marked_by_reason_total")
         self.decisions = DecisionColumns(column)
 
     @classmethod

@@ -404,7 +404,21 @@ STORMS = Block(
     "storms",
     "one",
     "MODEL_NOT_AVAILABLE by the reason that nodes give, as protocol.missing.MISSING_REASONS.",
-    (_totals("model_missing_by_reason", "dispatcher", "received", MISSING_REASONS),),
+    (
+        _totals("model_missing_by_reason", "dispatcher", "received", MISSING_REASONS),
+        _totals(
+            "model_rate_limited_by_reason",
+            "dispatcher",
+            "marks not set, for the node had too many",
+            MISSING_REASONS,
+        ),
+        _totals(
+            "model_marked_by_reason",
+            "dispatcher",
+            "marks set on nodes, renewed ones too",
+            MISSING_REASONS,
+        ),
+    ),
     by_row=True,
 )
 

@@ -177,10 +177,14 @@ def by_node_reader(column: Column, whole: str) -> Callable[[MetricSources], Samp
     return by_node
 
 
-def missing_by_reason(sources: MetricSources) -> Samples:
-    """Return the MODEL_NOT_AVAILABLE by reason."""
-    totals = sources.views.column(STORMS.name, "model_missing_by_reason_total")[0].tolist()
-    return labelled(dict(zip(MISSING_REASONS, totals, strict=True)))
+def by_reason_reader(name: str) -> Callable[[MetricSources], Samples]:
+    """Return what reads a column of STORMS, one counter per reason of MODEL_NOT_AVAILABLE."""
+
+    def reasons(sources: MetricSources) -> Samples:
+        totals = sources.views.column(STORMS.name, name)[0].tolist()
+        return labelled(dict(zip(MISSING_REASONS, totals, strict=True)))
+
+    return reasons
 
 
 def excluded(sources: MetricSources) -> Samples:

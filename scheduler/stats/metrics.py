@@ -99,9 +99,20 @@ FROM_LAYOUT = (
         f"{PREFIX}model_not_available_by_reason_total",
         "counter",
         "MODEL_NOT_AVAILABLE received, by the reason that nodes give in error.details.reason",
-        read.missing_by_reason,
+        read.by_reason_reader("model_missing_by_reason_total"),
         labels=("reason",),
         origin=f"`{layout.STORMS.name}.model_missing_by_reason_total`",
+    ),
+    *(
+        Metric(
+            f"{PREFIX}model_not_available_{column.name.removeprefix('model_')}",
+            "counter",
+            f"{column.help}, by the reason that nodes give",
+            read.by_reason_reader(column.name),
+            labels=("reason",),
+            origin=f"`{layout.STORMS.name}.{column.name}`",
+        )
+        for column in layout.STORMS.columns[1:]
     ),
     *(
         Metric(

@@ -7,7 +7,9 @@ from scheduler.dispatch.settings import nanoseconds
 from scheduler.dispatch.storms import ModelMarks
 from scheduler.dispatch.tables import Tables
 from scheduler.protocol.ids import NO_NODE, node_ref, slot_of
+from scheduler.protocol.missing import MISSING_REASONS
 from scheduler.protocol.records import Assign
+from scheduler.selection.columns import Int64s
 from tests.dispatch.desk import ASR, NMT, Desk, every, settings
 
 SETTINGS = ModelNotAvailableSettings(
@@ -27,9 +29,14 @@ def a_node() -> Node:
     return Node(0, node_ref(0, 1), "node")
 
 
+def by_reason(totals: Int64s) -> dict[str, int]:
+    counted = dict(zip(MISSING_REASONS, totals.tolist(), strict=True))
+    return {reason: total for reason, total in counted.items() if total}
+
+
 def test_a_report_marks_the_services_for_their_time_to_live() -> None:
     marks, node = ModelMarks(SETTINGS, Tables.allocate(1, 1), Counts()), a_node()
-    assert marks.report(node, 0b11, "1", at(0)) == 2
+    assert marks.report(node, 0b11, "1", "error", at(0)) == 2
     assert node.marked == 0b11
     assert marks.expire(at(59.9)) == []
     assert marks.expire(at(60)) == [node, node]
@@ -38,15 +45,15 @@ def test_a_report_marks_the_services_for_their_time_to_live() -> None:
 
 def test_repeats_within_the_debounce_window_count_once() -> None:
     marks, node = ModelMarks(SETTINGS, Tables.allocate(1, 1), Counts()), a_node()
-    marks.report(node, 0b1, "1", at(0))
-    assert marks.report(node, 0b1, "1", at(4.9)) == 0
+    marks.report(node, 0b1, "1", "error", at(0))
+    assert marks.report(node, 0b1, "1", "error", at(4.9)) == 0
     assert marks.expire(at(60)) == [node]
 
 
 def test_a_report_after_the_debounce_window_renews_the_mark() -> None:
     marks, node = ModelMarks(SETTINGS, Tables.allocate(1, 1), Counts()), a_node()
-    marks.report(node, 0b1, "1", at(0))
-    assert marks.report(node, 0b1, "1", at(5)) == 1
+    marks.report(node, 0b1, "1", "error", at(0))
+    assert marks.report(node, 0b1, "1", "error", at(5)) == 1
     assert marks.expire(at(60)) == []
     assert node.marked == 0b1
     assert marks.expire(at(65)) == [node]
@@ -54,15 +61,15 @@ def test_a_report_after_the_debounce_window_renews_the_mark() -> None:
 
 def test_each_version_of_a_service_is_debounced_for_itself() -> None:
     marks, node = ModelMarks(SETTINGS, Tables.allocate(1, 1), Counts()), a_node()
-    assert marks.report(node, 0b1, "1", at(0)) == 1
-    assert marks.report(node, 0b1, "2", at(4)) == 1
-    assert marks.report(node, 0b1, "2", at(5)) == 0
+    assert marks.report(node, 0b1, "1", "error", at(0)) == 1
+    assert marks.report(node, 0b1, "2", "error", at(4)) == 1
+    assert marks.report(node, 0b1, "2", "error", at(5)) == 0
 
 
 def test_a_service_is_marked_until_the_last_of_its_versions_is_not() -> None:
     marks, node = ModelMarks(SETTINGS, Tables.allocate(1, 1), Counts()), a_node()
-    marks.report(node, 0b1, "1", at(0))
-    marks.report(node, 0b1, "2", at(4))
+    marks.report(node, 0b1, "1", "error", at(0))
+    marks.report(node, 0b1, "2", "error", at(4))
     assert marks.expire(at(60)) == []
     assert node.marked == 0b1
     assert marks.expire(at(64)) == [node]
@@ -75,19 +82,19 @@ def test_a_storm_from_one_node_is_cut_to_its_rate() -> None:
         a_node(),
         Node(1, node_ref(1, 1), "other"),
     )
-    assert marks.report(node, 0b111, "1", at(0)) == 2
-    assert marks.report(node, 0b1000, "1", at(9.9)) == 0
-    assert marks.report(other, 0b1, "1", at(9.9)) == 1
-    assert marks.report(node, 0b1000, "1", at(10)) == 1
+    assert marks.report(node, 0b111, "1", "error", at(0)) == 2
+    assert marks.report(node, 0b1000, "1", "error", at(9.9)) == 0
+    assert marks.report(other, 0b1, "1", "error", at(9.9)) == 1
+    assert marks.report(node, 0b1000, "1", "error", at(10)) == 1
 
 
 def test_a_forgotten_node_leaves_nothing_behind() -> None:
     marks, node = ModelMarks(SETTINGS, Tables.allocate(1, 1), Counts()), a_node()
-    marks.report(node, 0b11, "1", at(0))
+    marks.report(node, 0b11, "1", "error", at(0))
     marks.forget(node)
     assert node.marked == 0
     assert marks.expire(at(100)) == []
-    assert marks.report(node, 0b11, "1", at(1)) == 2
+    assert marks.report(node, 0b11, "1", "error", at(1)) == 2
 
 
 def test_the_named_service_is_marked_and_others_go_on() -> None:
@@ -153,10 +160,29 @@ def test_reports_of_attempts_that_hold_nothing_mark_nothing() -> None:
 def test_what_becomes_of_reports_is_counted_by_service() -> None:
     tables = Tables.allocate(1, 1)
     marks, node = ModelMarks(SETTINGS, tables, Counts()), a_node()
-    assert marks.report(node, 0b1111, "1", at(0)) == 2
-    marks.report(node, 0b0001, "1", at(1))
+    assert marks.report(node, 0b1111, "1", "error", at(0)) == 2
+    marks.report(node, 0b0001, "1", "error", at(1))
     assert tables.service_marked_total[:4].tolist() == [1, 1, 0, 0]
     assert tables.service_rate_limited_total[:4].tolist() == [0, 0, 1, 1]
+
+
+def test_what_becomes_of_reports_is_counted_by_reason() -> None:
+    tables = Tables.allocate(1, 1)
+    marks, node = ModelMarks(SETTINGS, tables, Counts()), a_node()
+    marks.report(node, 0b001, "1", "downloading", at(0))
+    marks.report(node, 0b010, "1", "error", at(0))
+    marks.report(node, 0b100, "1", "error", at(0))
+    marks.report(node, 0b100, "1", "the dog ate it", at(0))
+    assert by_reason(tables.marked_by_reason_total) == {"downloading": 1, "error": 1}
+    assert by_reason(tables.rate_limited_by_reason_total) == {"error": 1, "other": 1}
+
+
+def test_the_reason_of_a_mark_is_the_one_that_the_node_gave() -> None:
+    desk = Desk(FEW_ATTEMPTS)
+    node = desk.node("n")
+    desk.place(1)
+    desk.fail(1, node, "MODEL_NOT_AVAILABLE", service=ASR, reason="loading")
+    assert by_reason(desk.tables.marked_by_reason_total) == {"loading": 1}
 
 
 def test_reports_are_counted_by_the_service_they_name() -> None:

@@ -147,10 +147,17 @@ def test_exclusions(world: World) -> None:
     assert len(excluded) == len(Exclusion)
 
 
-def test_missing_models_by_reason(world: World) -> None:
-    column = world.views.column("storms", "model_missing_by_reason_total")
-    column[0, missing_reason_index("downloading")] = 4
-    reasons = values(metric_sources(world), "scheduler_model_not_available_by_reason_total")
+@pytest.mark.parametrize(
+    ("column", "metric"),
+    [
+        ("model_missing_by_reason_total", "by_reason_total"),
+        ("model_rate_limited_by_reason_total", "rate_limited_by_reason_total"),
+        ("model_marked_by_reason_total", "marked_by_reason_total"),
+    ],
+)
+def test_missing_models_by_reason(world: World, column: str, metric: str) -> None:
+    world.views.column("storms", column)[0, missing_reason_index("downloading")] = 4
+    reasons = values(metric_sources(world), f"scheduler_model_not_available_{metric}")
     assert reasons.pop(("downloading",)) == 4
     assert set(reasons.values()) == {0}
 
