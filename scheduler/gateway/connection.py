@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any, cast
 from typing import Protocol as Interface
 
@@ -27,6 +28,7 @@ from scheduler.gateway.inbound import Inbound, Message, OverRate, Pong, Violatio
 from scheduler.gateway.keepalive import Keepalive
 from scheduler.gateway.messages import busy, error_message, error_of
 from scheduler.gateway.outbound import Outbound, ping_payload, short_reason
+from scheduler.gateway.turns import Turns
 from scheduler.gateway.unfinished import Unfinished
 from scheduler.protocol.codes import ErrorCode
 
@@ -37,6 +39,16 @@ on a slow line, whose heartbeats must be read."""
 
 EARLY_BYTES_MAX = 4 << 10
 """Kept of what a peer sends before it is identified, where another may have to read it again."""
+
+FIRST_MESSAGE_BYTES_MAX = 256 << 10
+"""Of who has not been admitted yet: the registration of a node with a thousand models and as many
+running jobs. Decoding what is hostile takes 20 to 40 ms a megabyte."""
+
+STRANGERS_TURN_BYTES = 16 << 10
+"""From here on a message of such a peer waits for its turn; honest first ones are below it."""
+
+TURN_BYTES = 1 << 20
+"""Likewise of all others: half a minute of speech."""
 
 REFUSALS_AT_ONCE_MAX = 1_024
 """Sockets over connections_per_gateway_max that still get their 503, or /health."""
@@ -82,6 +94,16 @@ class Counters(Interface):
         """Add `n`, which is negative where a gauge sinks."""
 
 
+class Life(Interface):
+    """Where this process shows that its loop moves."""
+
+    due_ns: int
+    """When the next sign of life is overdue."""
+
+    def progress(self, now_ns: int, /) -> None:
+        """Show life now, in the middle of a turn."""
+
+
 class Phase(Enum):
     """Where a connection is in its life."""
 
@@ -112,12 +134,20 @@ class ConnectionContext:
     """Of sockets in the TLS handshake, which are no connections yet."""
     addresses: Addresses
     """All these sockets, by the address at the other end."""
+    life: Life
+    turns: Turns
+    """Of messages that take long."""
 
     @property
     def has_room(self) -> bool:
         """Whether another socket may at least be told that there are too many."""
         sockets = len(self.connections) + len(self.openings)
         return sockets < self.limits.connections_per_gateway_max + REFUSALS_AT_ONCE_MAX
+
+    def show_life(self, now_ns: int) -> None:
+        """Show that the loop moves, in the middle of a turn that is long."""
+        if now_ns > self.life.due_ns:
+            self.life.progress(now_ns)
 
 
 class Connection(asyncio.Protocol):
@@ -131,13 +161,15 @@ class Connection(asyncio.Protocol):
         "_flush_due",
         "_handshake",
         "_handshake_failed",
-        "_holds_unfinished",
         "_inbound",
         "_outbound",
         "_peer",
         "_phase",
         "_timer",
         "_transport",
+        "_turn_bytes",
+        "_turns_due",
+        "_unfinished_bytes",
         "_unwritten_bytes_max",
         "_writing_paused",
         "awaited_pong",
@@ -156,7 +188,9 @@ class Connection(asyncio.Protocol):
         self._handshake: Handshake | None = Handshake(context.entrance)
         self._handshake_failed = True  # until it succeeds
         self._inbound: Inbound | None = None
-        self._holds_unfinished = False
+        self._unfinished_bytes = 0
+        self._turn_bytes = STRANGERS_TURN_BYTES
+        self._turns_due = 0
         self._outbound = Outbound()
         self._unwritten_bytes_max = context.limits.write_buffer_bytes_max
         self._flush_due = False
@@ -198,6 +232,12 @@ class Connection(asyncio.Protocol):
         """
         return self._transport.get_extra_info("peercert") or {}
 
+    def mark_admitted(self) -> None:
+        """Take messages of full length: the peer is who it says it is, or need not be anybody."""
+        self._turn_bytes = TURN_BYTES
+        if self._inbound is not None:
+            self._inbound.allow_messages_of(self._context.limits.message_bytes_max)
+
     def mark_identified(
         self,
         messages_per_second_max: int | None = None,
@@ -209,6 +249,7 @@ class Connection(asyncio.Protocol):
         `unwritten_bytes_max` its own bound of what it has not read.
         """
         self.bearer = self._early = None
+        self.mark_admitted()
         if self._phase is Phase.OPEN:
             self._set_deadline(None)
             self._unwritten_bytes_max = unwritten_bytes_max or self._unwritten_bytes_max
@@ -312,11 +353,18 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
-        self.read_ns = time.monotonic_ns()
+        self._note_time()
         self._context.counters.add("bytes_received_total", len(data))
         if self._phase is Phase.OPENING:
             data = self._open(data)
-        if self._inbound is not None and not self._inbound.protocol.eof_sent:
+        if self._early is not None:
+            early = self._early + data
+            self._early = early if len(early) <= EARLY_BYTES_MAX else None
+        if self._inbound is None or self._inbound.protocol.eof_sent:
+            return
+        if self._turns_due or self._unfinished_bytes + len(data) > self._turn_bytes:
+            self._wait_for_turn(data)
+        else:
             self._receive(self._inbound, data)
 
     def eof_received(self) -> None:
@@ -333,9 +381,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The peer has caught up."""
         self._writing_paused = False
-        self.awaited_pong = -1
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
+        self._resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - all ends are alike
         """The socket is gone."""
@@ -362,6 +408,8 @@ class Connection(asyncio.Protocol):
 
         A peer that is not being read from can't give one: by then it must have caught up.
         """
+        if self._turns_due:  # it is we who don't read
+            return
         self.awaited_pong = tick
         if not self._writing_paused:
             self._outbound.add_ping(ping_payload(tick))
@@ -396,7 +444,9 @@ class Connection(asyncio.Protocol):
         self._phase = Phase.OPEN
         limits = context.limits
         self._inbound = Inbound(
-            limits.message_bytes_max, limits.messages_per_second_max, context.loop.time()
+            min(FIRST_MESSAGE_BYTES_MAX, limits.message_bytes_max),
+            limits.messages_per_second_max,
+            context.loop.time(),
         )
         self._set_deadline(limits.first_message_timeout_seconds)
         context.keepalive.add(self)
@@ -412,11 +462,32 @@ class Connection(asyncio.Protocol):
 
     # --- messages ------------------------------------------------------------------------
 
+    def _wait_for_turn(self, data: bytes) -> None:
+        """Take `data` later, and read nothing until then."""
+        self._turns_due += 1
+        self.awaited_pong = -1
+        self._transport.pause_reading()
+        self._hold_unfinished(self._unfinished_bytes + len(data))
+        self._context.turns.wait(partial(self._take_turn, data))
+
+    def _take_turn(self, data: bytes) -> None:
+        self._turns_due -= 1
+        self._note_time()
+        if self._inbound is not None and not self._inbound.protocol.eof_sent:
+            self._receive(self._inbound, data)
+        self._resume_reading()
+
+    def _note_time(self) -> None:
+        self.read_ns = time.monotonic_ns()
+        self._context.show_life(self.read_ns)
+
+    def _resume_reading(self) -> None:
+        self.awaited_pong = -1
+        if not (self._writing_paused or self._turns_due or self._transport.is_closing()):
+            self._transport.resume_reading()
+
     def _receive(self, inbound: Inbound, data: bytes) -> None:
         self._flush_due = True  # below, so what is sent meanwhile schedules none
-        if self._early is not None:
-            early = self._early + data
-            self._early = early if len(early) <= EARLY_BYTES_MAX else None
         try:
             for event in inbound.receive(data, self._context.loop.time()):
                 if inbound.has_pongs:  # they go ahead of answers to what came after their pings
@@ -465,8 +536,9 @@ class Connection(asyncio.Protocol):
         writes = protocol.data_to_send()
         if isinstance(protocol.parser_exc, PayloadTooBig) and self._phase is Phase.OPEN:
             self._context.count_refusal(ErrorCode.MESSAGE_TOO_LARGE)
-            allowed = self._context.limits.message_bytes_max
-            text = f"a message may have {allowed} bytes"
+            allowed = self._inbound.message_bytes_max
+            which = "a" if allowed == self._context.limits.message_bytes_max else "the first"
+            text = f"{which} message may have {allowed} bytes"
             *pongs, close, eof = writes
             self._outbound.add(*pongs)
             self.send(error_message(ErrorCode.MESSAGE_TOO_LARGE, text))
@@ -488,13 +560,13 @@ class Connection(asyncio.Protocol):
     # --- unfinished messages -------------------------------------------------------------
 
     def _hold_unfinished(self, size: int) -> None:
-        if size or self._holds_unfinished:
-            self._holds_unfinished = size > 0
+        if size or self._unfinished_bytes:
+            self._unfinished_bytes = size
             self._context.unfinished.hold(self, size)
 
     def give_up(self) -> None:
         """Close: what the peer has begun takes room that there is not."""
-        self._holds_unfinished = False
+        self._unfinished_bytes = 0
         self._context.counters.add("unfinished_given_up_total")
         if self._phase is not Phase.OPEN:
             self.abort()
@@ -552,6 +624,7 @@ class Connection(asyncio.Protocol):
     def _tell_closed(self) -> None:
         peer, self._peer = self._peer, None
         if peer is not None:
+            self._context.show_life(time.monotonic_ns())  # all may go at once
             peer.on_closed()
 
     def _set_deadline(self, seconds: float | None) -> None:

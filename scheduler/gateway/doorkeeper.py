@@ -43,6 +43,9 @@ class Visitor(Interface):
     def certificate(self) -> Mapping[str, Any]:
         """The client certificate of our CA that the peer proved; empty: none."""
 
+    def mark_admitted(self) -> None:
+        """Let it say more: it was admitted."""
+
 
 class Check(Interface):
     """A kind of token."""
@@ -75,6 +78,7 @@ class Doorkeeper:
         """Return the session's tenant, "" for none; raise NotAdmitted."""
         shown, claimed = _shown(visitor, init), init.tenant_id or ""
         if not self._settings.sessions_need_token:
+            visitor.mark_admitted()
             return claimed
         self._check_limit(visitor)
         found = _holder(shown, self._sessions, self._jwts)
@@ -82,6 +86,7 @@ class Doorkeeper:
             found = Unproven(f"tenant_id is not that of {found.name}")
         if isinstance(found, Unproven):
             raise self._refusal(visitor, "session", found)
+        visitor.mark_admitted()
         log.debug("session admitted", holder=found.name, address=visitor.peer_address)
         return found.tenant or claimed
 
@@ -89,11 +94,13 @@ class Doorkeeper:
         """Give a node without an id that of its token; raise NotAdmitted."""
         shown = _shown(visitor, message)
         if not self._settings.nodes_need_proof:
+            visitor.mark_admitted()
             return
         self._check_limit(visitor)
         found = self._node_holder(visitor, message, shown)
         if isinstance(found, Unproven):
             raise self._refusal(visitor, "node", found)
+        visitor.mark_admitted()
         message.node_id = message.node_id or found.node_id or None
         log.debug("node admitted", holder=found.name, address=visitor.peer_address)
 

@@ -29,12 +29,16 @@ from scheduler.protocol.codes import ErrorCode
 HEAD_BYTES_MAX = 16 << 10
 """A browser's request is about 1 KiB, with large cookies 8 KiB."""
 
+HEADERS_MAX = 64
+"""Twice those of a browser behind proxies. Each takes 3 us, and who sends it need be nobody."""
+
 RETRY_AFTER_SECONDS = range(5, 11)
 """Those that are refused for want of room at the same time are told different ones."""
 
 _VERSION = "Sec-WebSocket-Version"
 _TOO_LARGE = (RequestLineTooLong, HeaderLineTooLong, TooManyHeaders)
 _PROBLEM_CHARS_MAX = 200
+_LINE_FEED = ord("\n")
 
 # At INFO the library tells of every opened connection.
 library_log = logging.getLogger("websockets.server")
@@ -126,11 +130,12 @@ Outcome = Accepted | Served | Refused
 class Handshake:
     """Reads one request. To be dropped after its outcome."""
 
-    __slots__ = ("_entrance", "_head_bytes", "_protocol")
+    __slots__ = ("_entrance", "_head_bytes", "_lines", "_protocol")
 
     def __init__(self, entrance: Entrance) -> None:
         self._entrance = entrance
         self._head_bytes = 0
+        self._lines = 0
         self._protocol = ServerProtocol(logger=library_log)
 
     def receive(self, data: bytes, *, room: Room) -> Outcome | None:
@@ -145,16 +150,18 @@ class Handshake:
             end = data.find(b"\n", start) + 1 or len(data)
             self._protocol.receive_data(data[start:end])
             self._head_bytes += end - start
+            self._lines += data[end - 1] == _LINE_FEED
             start = end
             for request in self._protocol.events_received():
                 assert isinstance(request, Request)
                 return self._answer(request, data[end:], room)
             problem = self._protocol.handshake_exc
-            if self._head_bytes > HEAD_BYTES_MAX or isinstance(problem, _TOO_LARGE):
+            is_long = self._head_bytes > HEAD_BYTES_MAX or self._lines > 1 + HEADERS_MAX
+            if is_long or isinstance(problem, _TOO_LARGE):
                 return _refuse(
                     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
                     f"the request, a line of it or the number of its headers is too large; "
-                    f"{HEAD_BYTES_MAX} bytes in all are allowed",
+                    f"{HEAD_BYTES_MAX} bytes in all and {HEADERS_MAX} headers are allowed",
                 )
             if problem is not None:
                 return _refuse(HTTPStatus.BAD_REQUEST, f"bad request: {_why(self._protocol)}")

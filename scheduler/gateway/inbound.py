@@ -91,14 +91,23 @@ class _Frames(Protocol):
         super().__init__(SERVER, max_size=message_bytes_max, logger=library_log)
         self._message_bytes_max = message_bytes_max
 
+    def allow(self, message_bytes_max: int) -> None:
+        """Bound messages by this from now on; no less than before."""
+        self.max_message_size = message_bytes_max + (CONTROL_BYTES_MAX if self._is_inside else 0)
+        self._message_bytes_max = message_bytes_max
+
+    @property
+    def _is_inside(self) -> bool:
+        """Whether a message has begun that isn't whole yet."""
+        return self.current_size is not None
+
     def recv_frame(self, frame: Frame) -> None:
         if frame.opcode in _DATA:
             before = self.current_size or 0
             if before + len(frame.data) > self._message_bytes_max:
                 raise PayloadTooBig(len(frame.data), self._message_bytes_max - before)
         super().recv_frame(frame)
-        inside = self.current_size is not None
-        self.max_message_size = self._message_bytes_max + (CONTROL_BYTES_MAX if inside else 0)
+        self.allow(self._message_bytes_max)
 
 
 class Inbound:
@@ -115,15 +124,15 @@ class Inbound:
         "_held",
         "_is_dropped",
         "_is_text",
-        "_message_bytes_max",
         "_rate",
         "_wanted",
+        "message_bytes_max",
         "messages_per_second_max",
         "protocol",
     )
 
     def __init__(self, message_bytes_max: int, messages_per_second_max: int, now: float) -> None:
-        self.protocol: Protocol = _Frames(message_bytes_max)
+        self.protocol = _Frames(message_bytes_max)
         self.allow(messages_per_second_max, now)
         self._begun = bytearray()
         """What has come of a message in fragments."""
@@ -132,7 +141,7 @@ class Inbound:
         self._is_text = False
         self._is_dropped = False
         """It was over the rate: what follows of it is dropped too."""
-        self._message_bytes_max = message_bytes_max
+        self.message_bytes_max = message_bytes_max
         self._held = bytearray()
         """The beginning of a frame."""
         self._wanted = 0
@@ -144,6 +153,11 @@ class Inbound:
         """Begin a rate of messages."""
         self.messages_per_second_max = messages_per_second_max
         self._rate = MessageRate(messages_per_second_max, now)
+
+    def allow_messages_of(self, message_bytes_max: int) -> None:
+        """Bound messages by this from the next frame on; no less than before."""
+        self.message_bytes_max = message_bytes_max
+        self.protocol.allow(message_bytes_max)
 
     def receive(self, data: bytes, now: float) -> Iterator[Message | Pong | OverRate]:
         """Yield what `data` brings or completes.
@@ -200,7 +214,7 @@ class Inbound:
                 return head, 0
             length = int.from_bytes(data[start + 2 : start + head])
             size = head + 4 + length
-        self._failing = length > self._message_bytes_max
+        self._failing = length > self.message_bytes_max
         return (rest, 0) if self._failing else (size, length)
 
     def _through_protocol(self, frames: bytes, now: float) -> Iterator[Message | Pong | OverRate]:

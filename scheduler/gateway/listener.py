@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -10,10 +11,11 @@ from websockets.frames import CloseCode
 
 from scheduler.config import Config, LimitSettings
 from scheduler.gateway.addresses import Addresses
-from scheduler.gateway.connection import Connection, ConnectionContext, Counters, Peer
+from scheduler.gateway.connection import Connection, ConnectionContext, Counters, Life, Peer
 from scheduler.gateway.handshake import Entrance, Responder
 from scheduler.gateway.keepalive import Keepalive
 from scheduler.gateway.tls_acceptor import TlsAcceptor
+from scheduler.gateway.turns import Turns
 from scheduler.gateway.unfinished import Unfinished
 
 LISTEN_BACKLOG = 4_096
@@ -60,11 +62,10 @@ class Listener:
         responders: Mapping[str, Responder],
         counters: Counters,
         count_refusal: Callable[[str], None],
+        life: Life,
     ) -> None:
         """`count_refusal` is given the code of what a connection refuses by itself."""
-        self.tls: ssl.SSLContext | None = None
-        """For sockets that are accepted from now on. Whether there is TLS is settled once it
-        serves."""
+        self._tls: ssl.SSLContext | None = None
         limits = settings.limits
         factories = {route.path: route.factory for route in routes}
         self._responders = dict(responders)
@@ -86,14 +87,35 @@ class Listener:
             Unfinished(limits.unfinished_bytes_max),
             set(),
             Addresses(limits.connections_per_address_max),
+            life,
+            Turns(loop),
         )
 
     def __len__(self) -> int:
         return len(self._context.connections)
 
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """For sockets that are accepted from now on.
+
+        Whether there is TLS is settled once it serves.
+        """
+        return self._tls
+
+    @tls.setter
+    def tls(self, tls: ssl.SSLContext | None) -> None:
+        if tls is not None:
+            tls.sni_callback = self._on_tls_hello
+        self._tls = tls
+
+    def _on_tls_hello(self, *_: object) -> None:
+        # Of each handshake, whether it names a server or not: they take a millisecond each, and
+        # no other code of ours runs between many of them.
+        self._context.show_life(time.monotonic_ns())
+
     async def serve(self, listening: socket.socket) -> asyncio.Server | TlsAcceptor:
         """Accept connections until what is returned is closed; it owns `listening`."""
-        if self.tls is not None:
+        if self._tls is not None:
             return TlsAcceptor(self._context, listening, self.new_connection, self._current_tls)
         unix = listening.family == socket.AF_UNIX
         create = self._loop.create_unix_server if unix else self._loop.create_server
@@ -104,8 +126,8 @@ class Listener:
         return Connection(self._context)
 
     def _current_tls(self) -> ssl.SSLContext:
-        assert self.tls is not None
-        return self.tls
+        assert self._tls is not None
+        return self._tls
 
     def close_all(self, code: int, reason: str) -> None:
         """Close every connection; each is gone after close_timeout_seconds at the latest."""

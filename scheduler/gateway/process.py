@@ -97,6 +97,7 @@ class GatewayProcess:
             responders=_responders(boot.config),
             counters=counters,
             count_refusal=self._context.codes.add_refused,
+            life=self._pulse,
         )
         self._secure(boot.credentials)
         self._servers: list[asyncio.Server | TlsAcceptor] = []
@@ -114,6 +115,7 @@ class GatewayProcess:
                 self._gateway.relayed_session,
                 self._context.counters,
                 self._context.codes.add_refused,
+                self._pulse,
             )
         self._beat()
         self._sweep()

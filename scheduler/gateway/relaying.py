@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from scheduler.config import Config
-from scheduler.gateway.connection import Connection, Counters, Peer
+from scheduler.gateway.connection import Connection, Counters, Life, Peer
 from scheduler.gateway.listener import ConnectionSettings, Listener, Route
 from scheduler.gateway.relay import Relays
 from scheduler.gateway.relayed import RELAY_PATH, RelayedPeer
@@ -32,6 +32,7 @@ class Relaying:
         new_session: Callable[[Connection], Peer],
         counters: Counters,
         count_refusal: Callable[[str], None],
+        life: Life,
     ) -> None:
         """Take sockets that other gateways lead here."""
         listener = Listener(
@@ -41,6 +42,7 @@ class Relaying:
             responders={},
             counters=counters,
             count_refusal=count_refusal,
+            life=life,
         )
         self._listener = listener
         self._server = await listener.serve(self._listening)

@@ -21,6 +21,9 @@ from scheduler.memory.views import Views
 BEAT_INTERVAL_MS = 100
 """Time between heartbeats of a process that has nothing to do."""
 
+TIMERLESS_NS_MAX = 60_000_000_000
+"""No turn of a loop takes so long, whatever peers send at once: its timers are broken."""
+
 _PR_SET_PDEATHSIG = 1
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -112,6 +115,8 @@ class Pulse:
         self._last_ns = 0
         self._warned_ns = 0
         self._flushed_ns = 0
+        self.due_ns = 0
+        """When the next sign of life is overdue."""
         self._lag_ns = 0
         self._half_ends_ns = 0
         self._row.set("ready", 0)
@@ -124,6 +129,14 @@ class Pulse:
         self._last_ns = now_ns
         self._live(now_ns)
 
+    def progress(self, now_ns: int) -> None:
+        """Show life in the middle of a turn that is long because there is much to do.
+
+        For a loop that beats from a timer; not for one whose timer doesn't fire any more.
+        """
+        if now_ns - self._last_ns < TIMERLESS_NS_MAX:
+            self._live(now_ns)
+
     def turn(self, woke_ns: int, now_ns: int) -> None:
         """Show life at the end of a turn of a plain loop that began at `woke_ns`."""
         self._took(now_ns - woke_ns, now_ns)
@@ -135,6 +148,7 @@ class Pulse:
 
     def _live(self, now_ns: int) -> None:
         self._row.set("heartbeat_ns", now_ns)
+        self.due_ns = now_ns + 2 * BEAT_INTERVAL_MS * 1_000_000
         if now_ns - self._flushed_ns > _FLUSH_INTERVAL_NS:
             self._flushed_ns = now_ns
             flush_repeats()

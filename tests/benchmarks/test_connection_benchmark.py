@@ -18,7 +18,7 @@ from scheduler.config import LimitSettings
 from scheduler.gateway.connection import Connection
 from scheduler.gateway.listener import ConnectionSettings, Listener, Route
 from tests.benchmarks.sizes import sized
-from tests.gateway.sockets import LOOPS, TEXT, CounterSink, frame, handshake
+from tests.gateway.sockets import LOOPS, TEXT, CounterSink, FakeLife, frame, handshake
 
 CONNECTIONS = 8
 IN_FLIGHT = 4
@@ -32,6 +32,7 @@ ServePort = Callable[[], AbstractAsyncContextManager[int]]
 
 class EchoPeer:
     def __init__(self, connection: Connection) -> None:
+        connection.mark_identified()
         self.on_text = self.on_binary = connection.send
 
     def on_closed(self) -> None:
@@ -48,6 +49,7 @@ async def ours() -> AsyncIterator[int]:
         responders={},
         counters=CounterSink(),
         count_refusal=lambda _: None,
+        life=FakeLife(),
     )
     server = await loop.create_server(listener.new_connection, "127.0.0.1", 0)
     yield server.sockets[0].getsockname()[1]

@@ -17,6 +17,7 @@ from tests.gateway.sockets import (
     PONG,
     TEXT,
     CounterSink,
+    FakeLife,
     RecordingPeer,
     close_frame,
     frame,
@@ -136,6 +137,7 @@ class WebSocketTarget:
             responders={"/health": lambda: HttpResponse(200, "text/plain", b"OK")},
             counters=self._counters,
             count_refusal=lambda _: None,
+            life=FakeLife(),
         )
 
     def _new_peer(self, connection: Any) -> RecordingPeer:

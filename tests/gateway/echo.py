@@ -16,7 +16,7 @@ from websockets.frames import Frame, Opcode
 from scheduler.config import LimitSettings
 from scheduler.gateway.connection import Connection
 from scheduler.gateway.listener import ConnectionSettings, Listener, Route
-from tests.gateway.sockets import CounterSink
+from tests.gateway.sockets import CounterSink, FakeLife
 
 # Messages of 16 MiB, 65,536 fragments and 1,000 echoes as fast as they come: no case is about
 # bounds of the server.
@@ -35,6 +35,7 @@ class EchoPeer:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        connection.mark_admitted()
 
     def on_text(self, message: bytes) -> None:
         self._connection.send(message)
@@ -69,6 +70,7 @@ async def _serve(port: int, *, chopped: bool, limits: LimitSettings) -> None:
         responders={},
         counters=CounterSink(),
         count_refusal=lambda _: None,
+        life=FakeLife(),
     )
     listening = socket.create_server(("127.0.0.1", port))
     listening.setblocking(False)

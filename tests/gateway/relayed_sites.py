@@ -9,7 +9,7 @@ from typing import Any
 from scheduler.config import Config, LimitSettings
 from scheduler.gateway.connection import Connection
 from scheduler.gateway.relaying import Relaying
-from tests.gateway.sockets import CounterSink, RecordingPeer, until
+from tests.gateway.sockets import CounterSink, FakeLife, RecordingPeer, until
 
 LIMITS: dict[str, Any] = {"close_timeout_seconds": 0.2}
 
@@ -40,7 +40,7 @@ class Owner:
 async def an_owner(folder: Path, index: int = 1, **limits: Any) -> AsyncIterator[Owner]:
     """Serve; check that at the end all is closed."""
     owner = Owner(folder, index, limits)
-    await owner.relaying.serve(owner.new_session, owner.counters, lambda _: None)
+    await owner.relaying.serve(owner.new_session, owner.counters, lambda _: None, FakeLife())
     try:
         yield owner
     finally:

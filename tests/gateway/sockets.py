@@ -39,8 +39,12 @@ def run_on(loop: str, scenario: Scenario) -> None:
 class RecordingPeer:
     """Echoes text and keeps what happened."""
 
+    is_admitted = True
+
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        if self.is_admitted:
+            connection.mark_admitted()
         self.texts: list[bytes] = []
         self.binaries: list[bytes] = []
         self.closed = 0
@@ -57,6 +61,12 @@ class RecordingPeer:
         self.closed += 1
 
 
+class Stranger(RecordingPeer):
+    """One that was not admitted yet."""
+
+    is_admitted = False
+
+
 class CounterSink:
     """Counters that a test reads by name."""
 
@@ -68,6 +78,17 @@ class CounterSink:
 
     def __getitem__(self, name: str) -> int:
         return self.values[name]
+
+
+class FakeLife:
+    """Shows no life, and keeps when it was asked to."""
+
+    def __init__(self, due_ns: int = 1 << 63) -> None:
+        self.due_ns = due_ns
+        self.shown_ns: list[int] = []
+
+    def progress(self, now_ns: int) -> None:
+        self.shown_ns.append(now_ns)
 
 
 class Site:
@@ -114,6 +135,7 @@ async def serve(
     reads_tokens: bool = False,
     responders: Mapping[str, Responder] | None = None,
     peer: Callable[[Connection], RecordingPeer] = RecordingPeer,
+    life: FakeLife | None = None,
     **limits: Any,
 ) -> AsyncIterator[Site]:
     """Serve with these limits; check that at the end all is closed and nobody was told twice."""
@@ -135,6 +157,7 @@ async def serve(
         responders=responders or {"/health": lambda: HttpResponse(200, "text/plain", b"OK")},
         counters=counters,
         count_refusal=refusals.append,
+        life=life or FakeLife(),
     )
     listener.tls = tls
     site = Site(listener, counters)

@@ -55,6 +55,10 @@ class Visitor:
     bearer: str | None = None
     peer_address: str = "192.0.2.7"
     certificate: dict[str, Any] = field(default_factory=dict)
+    is_admitted: bool = False
+
+    def mark_admitted(self) -> None:
+        self.is_admitted = True
 
 
 CERTIFICATE = {"subject": ((("countryName", "DE"),), (("commonName", "rack-7"),))}
@@ -68,12 +72,15 @@ class Doors:
     ) -> None:
         self.counters = CounterSink()
         self.keeper = Doorkeeper(settings, credentials, self.counters)
+        self.visitor = Visitor()
 
     def session(self, token: str | None = None, tenant: str | None = None, **visitor: Any) -> str:
         """Return the tenant that a session gets."""
         init = SessionInit("1", "web", "en", "es", tenant_id=tenant, token=token)
-        admitted = self.keeper.admit_session(Visitor(**visitor), init)
+        self.visitor = Visitor(**visitor)
+        admitted = self.keeper.admit_session(self.visitor, init)
         assert init.token is None
+        assert self.visitor.is_admitted
         return admitted
 
     def node(self, token: str | None = None, node_id: str | None = None, **visitor: Any) -> Any:
@@ -81,8 +88,10 @@ class Doors:
         message = NodeRegister(
             "1", "linux", Hardware(1, 1), [], Features(), True, node_id=node_id, token=token
         )
-        self.keeper.admit_node(Visitor(**visitor), message)
+        self.visitor = Visitor(**visitor)
+        self.keeper.admit_node(self.visitor, message)
         assert message.token is None
+        assert self.visitor.is_admitted
         return message.node_id
 
     def refused(self, door: str, *shown: Any, **visitor: Any) -> NotAdmitted:
@@ -90,6 +99,7 @@ class Doors:
         with pytest.raises(NotAdmitted) as caught:
             getattr(self, door)(*shown, **visitor)
         assert self.counters["peers_refused_total"] == before + 1
+        assert not self.visitor.is_admitted
         return caught.value
 
 
@@ -103,12 +113,10 @@ def doors() -> Doors:
 
 def test_where_nothing_is_asked_for_all_are_let_in() -> None:
     doors = Doors(IdentitySettings(), Credentials())
-    assert doors.keeper.admit_session(Visitor(), SessionInit("1", "web", "en", "es")) == ""
+    assert doors.session() == ""
     init = SessionInit("1", "web", "en", "es", tenant_id="any", token=digest_of("").hex())
     assert doors.keeper.admit_session(Visitor("y"), init) == "any"
-    register = NodeRegister("1", "linux", Hardware(1, 1), [], Features(), True, node_id="n")
-    doors.keeper.admit_node(Visitor(), register)
-    assert register.node_id == "n"
+    assert doors.node(node_id="n") == "n"
 
 
 def test_each_door_has_its_own_setting() -> None:

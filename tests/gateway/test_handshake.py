@@ -11,6 +11,7 @@ from websockets.asyncio.client import connect
 
 from scheduler.gateway.handshake import (
     HEAD_BYTES_MAX,
+    HEADERS_MAX,
     RETRY_AFTER_SECONDS,
     Accepted,
     Entrance,
@@ -161,6 +162,14 @@ def test_a_line_without_end_is_refused() -> None:
         if outcome is not None:
             break
     assert status(outcome) == 431
+
+
+def test_so_many_headers_are_taken_and_no_more() -> None:
+    plain = handshake()
+    few = plain.count(b"\r\n") - 2
+    for more, expected in ((HEADERS_MAX - few, 101), (HEADERS_MAX - few + 1, 431)):
+        added = b"".join(b"X%d: x\r\n" % number for number in range(more))
+        assert status(receive(plain[:-2] + added + b"\r\n")) == expected
 
 
 def test_a_full_gateway_asks_to_come_again() -> None:

@@ -237,3 +237,17 @@ def test_a_quiet_connection_keeps_nothing_of_its_last_message() -> None:
         assert tracemalloc.get_traced_memory()[0] < 100_000
     finally:
         tracemalloc.stop()
+
+
+def test_messages_may_become_longer_from_the_next_frame_on() -> None:
+    inbound = make_inbound(message_bytes_max=200)
+    begun = frame(TEXT, b"a" * 200, fin=False) + frame(PING, b"p" * CONTROL_BYTES_MAX)
+    assert not list(inbound.receive(begun, 0.0))
+    inbound.allow_messages_of(300)
+    rest = frame(CONT, b"b" * 100) + frame(TEXT, b"c" * 300)
+    assert list(inbound.receive(rest, 0.0)) == [
+        Message(True, b"a" * 200 + b"b" * 100),
+        Message(True, b"c" * 300),
+    ]
+    assert not list(inbound.receive(frame(TEXT, b"d" * 301), 0.0))
+    assert isinstance(inbound.protocol.parser_exc, PayloadTooBig)

@@ -11,7 +11,7 @@ from scheduler.errors import PeerError
 from scheduler.gateway.connection import Connection
 from scheduler.gateway.relaying import Relaying
 from tests.gateway.relayed_sites import Owner, an_owner
-from tests.gateway.sockets import LOOPS, TEXT, RecordingPeer, frame, run_on, serve, until
+from tests.gateway.sockets import LOOPS, TEXT, FakeLife, RecordingPeer, frame, run_on, serve, until
 
 pytestmark = pytest.mark.parametrize("loop", LOOPS)
 
@@ -103,6 +103,6 @@ def test_sockets_that_are_being_led_are_left_at_the_end(loop: str, tmp_path: Pat
             zero.relaying = Relaying(
                 asyncio.get_running_loop(), Config(runtime_dir=str(tmp_path)), 0
             )
-            await zero.relaying.serve(zero.new_session, zero.counters, lambda _: None)
+            await zero.relaying.serve(zero.new_session, zero.counters, lambda _: None, FakeLife())
 
     run_on(loop, scenario)

@@ -19,6 +19,7 @@ from scheduler.identity.tls import server_context
 from tests.gateway.sockets import (
     LOOPS,
     TEXT,
+    FakeLife,
     RawSocket,
     Site,
     close_frame,
@@ -326,6 +327,24 @@ def test_it_closes_while_it_waits(loop: str, monkeypatch: pytest.MonkeyPatch) ->
             raw = await site.raw()
             await until(tried.is_set)
         assert await raw.rest() == b""
+
+    run_on(loop, scenario)
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+def test_each_handshake_shows_life(loop: str, name: str) -> None:
+    """Also that of a client that names no server, as clients do where it is an address."""
+    life = FakeLife(due_ns=0)
+
+    async def scenario() -> None:
+        async with serve(tls=server_context(FILES), life=life) as site:
+            raw = await site.raw()
+            outgoing = ssl.MemoryBIO()
+            end = TRUSTING.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=name)
+            with pytest.raises(ssl.SSLWantReadError):
+                end.do_handshake()
+            raw.send(outgoing.read())
+            await until(lambda: bool(life.shown_ns))
 
     run_on(loop, scenario)
 

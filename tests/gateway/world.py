@@ -45,6 +45,7 @@ class Wire:
         self.raw: list[bytes] = []
         self.closed: tuple[int, str] | None = None
         self.identified = False
+        self.admitted = False
         self.peer_address = "192.0.2.7"
         self.bearer: str | None = None
         self.certificate: dict[str, Any] = {}
@@ -68,6 +69,9 @@ class Wire:
 
     def pass_to(self, peer: Any) -> None:
         self.peer = peer
+
+    def mark_admitted(self) -> None:
+        self.admitted = True
 
     def mark_identified(
         self,

@@ -1,0 +1,40 @@
+"""Has the long messages of a gateway's peers wait for each other, so that all else goes on.
+
+A turn of the loop takes all that can be read by then, before any timer runs and any answer leaves.
+Long messages that many peers have sent at once, up to their last byte, would be decoded in one go.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+
+TURN_NS_MAX = 5_000_000
+"""Those that wait are taken for so long in a turn, and one at least."""
+
+
+class Turns:
+    """A queue: first come, first served."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def wait(self, go_on: Callable[[], None]) -> None:
+        """Call `go_on`, in the next turn of the loop at the earliest."""
+        self._waiting.append(go_on)
+        if len(self._waiting) == 1:
+            self._loop.call_soon(self._take)
+
+    def _take(self) -> None:
+        end_ns = time.monotonic_ns() + TURN_NS_MAX
+        for _ in range(len(self._waiting)):
+            self._waiting[0]()
+            self._waiting.popleft()
+            if time.monotonic_ns() > end_ns:
+                break
+        if self._waiting:
+            self._loop.call_soon(self._take)
