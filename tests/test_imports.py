@@ -76,6 +76,7 @@ PURE = (
     "dispatch",
     "explain.verdicts",
     "identity.address_limit",
+    "supervisor.backoff",
     "supervisor.policy",
     "gateway.segmenter",
     "gateway.order",

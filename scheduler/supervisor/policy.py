@@ -5,6 +5,9 @@
         └───────────────────┴──────────────────┴──────────────────────────────────▲
           boot failure (STARTING only), too many deaths, a signal (but in SERVING)
 
+Whoever dies is started again at once, but for stats: who dies soon again waits longer each time,
+since jobs go on without it and its deaths must not end what they need.
+
 In STOPPING every control socket is closed, on which a child exits; who hasn't by the deadline is
 killed, at once after one more signal. Exit follows when no child is left.
 
@@ -19,6 +22,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from scheduler.ipc.boot import BOOT_FAILURE_EXIT, ChildId
+from scheduler.supervisor.backoff import Backoff
 
 CRASH_LOOP_EXIT = 70
 """EX_SOFTWARE of sysexits.h: children die faster than restarts help."""
@@ -31,8 +35,11 @@ class Limits:
     """Times and counts of the policy."""
 
     deaths_max: int = 5
-    """So many deaths of any children within the window end the program."""
+    """So many deaths of gateways and dispatchers within the window end the program, while it starts
+    also those of stats."""
     deaths_window_ns: int = 30 * SECOND_NS
+    stats_wait_first_ns: int = SECOND_NS
+    stats_wait_longest_ns: int = 10 * SECOND_NS
     boot_ns_max: int = 30 * SECOND_NS
     """At the start of the program: code may have to come from a cold disk."""
     reboot_ns_max: int = 10 * SECOND_NS
@@ -135,6 +142,14 @@ class Restart:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """The child is started again later."""
+
+    child: ChildId
+    wait_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Kill:
     """Send the child SIGKILL, which works on stopped processes too."""
 
@@ -176,7 +191,7 @@ class Exit:
     code: int
 
 
-Decision = Announce | Restart | Kill | StartDrain | Roll | HangUp | Stop | Exit
+Decision = Announce | Restart | Hold | Kill | StartDrain | Roll | HangUp | Stop | Exit
 
 
 class Phase(Enum):
@@ -211,6 +226,9 @@ class Policy:
         self._drain_ns = drain_ns
         self._lives: dict[ChildId, _Life] = {}
         self._deaths: deque[int] = deque()
+        self._backoff = Backoff(limits.stats_wait_first_ns, limits.stats_wait_longest_ns)
+        self._held: dict[ChildId, int] = {}
+        """When to start again who waits."""
         self._looked_ns = 0
         self._deadline_ns = 0
         self._exit_code = 0
@@ -258,15 +276,17 @@ class Policy:
         return self._stop(f"{child} can't start: {reason}", BOOT_FAILURE_EXIT, now_ns)
 
     def _exited(self, child: ChildId, code: int, now_ns: int) -> list[Decision]:
-        asked = self._lives.pop(child).leaves_by_ns is not None
+        life = self._lives.pop(child)
         if self.phase is Phase.STOPPING:
             return self._exit_if_alone()
         if self.phase is Phase.STARTING and code == BOOT_FAILURE_EXIT:
             return self._boot_refused(child, "its own log says why", now_ns)
         if self.phase is Phase.DRAINING and child.role != "dispatcher":
             return self._stop_if_drained(now_ns)
-        if asked:
+        if life.leaves_by_ns is not None:
             return [Restart(child)]
+        if self.phase is Phase.SERVING and child.role == "stats":
+            return self._hold(child, life, now_ns)
         self._deaths.append(now_ns)
         while self._deaths[0] < now_ns - self._limits.deaths_window_ns:
             self._deaths.popleft()
@@ -279,12 +299,27 @@ class Policy:
             now_ns,
         )
 
+    def _hold(self, child: ChildId, life: _Life, now_ns: int) -> list[Decision]:
+        served_ns = now_ns - life.ready_ns if life.ready_ns is not None else 0
+        wait_ns = self._backoff.wait_ns(served_ns)
+        if not wait_ns:
+            return [Restart(child)]
+        self._held[child] = now_ns + wait_ns
+        return [Hold(child, wait_ns)]
+
+    def _start_held(self, now_ns: int) -> list[Decision]:
+        due = [child for child, at_ns in self._held.items() if now_ns >= at_ns]
+        for child in due:
+            del self._held[child]
+        return [Restart(child) for child in due]
+
     def _signalled(self, number: int, now_ns: int) -> list[Decision]:
         match self.phase:
             case Phase.STARTING:
                 return self._stop("stopped before it served", 0, now_ns)
             case Phase.SERVING:
                 self.phase = Phase.DRAINING
+                self._held.clear()
                 self._to_roll.clear()
                 self._rolling = None
                 self._deadline_ns = now_ns + self._drain_ns + self._limits.drain_grace_ns
@@ -302,9 +337,10 @@ class Policy:
             return self._kill_all("deadline") if now_ns >= self._deadline_ns else []
         if self.phase is Phase.DRAINING and now_ns >= self._deadline_ns:
             return self._stop("drain deadline passed", 0, now_ns)
+        held = self._start_held(now_ns)
         if late:
-            return []
-        return [*self._follow_roll(now_ns), *self._judge(heartbeats, now_ns)]
+            return held
+        return [*held, *self._follow_roll(now_ns), *self._judge(heartbeats, now_ns)]
 
     # --- replacing the gateways ----------------------------------------------------------
 

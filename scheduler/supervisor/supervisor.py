@@ -52,6 +52,7 @@ from scheduler.supervisor.policy import (
     Exit,
     Exited,
     HangUp,
+    Hold,
     Kill,
     Limits,
     Looked,
@@ -92,11 +93,11 @@ def run(
 ) -> int:
     """Run the scheduler until a signal or a failure ends it; return the exit code.
 
-    0: stopped by SIGTERM or SIGINT; 128 + signal: signalled again while draining; 70: children
-    kept dying; 78: a child can't start. Raises StartError when this process can't start. Call it
-    from the main thread. `on_ready` is called once, when all children serve. `reload` reads the
-    configuration again, for SIGHUP; it may raise ConfigError. Raises ConfigError itself for a file
-    that a setting names.
+    0: stopped by SIGTERM or SIGINT; 128 + signal: signalled again while draining; 70: gateways or
+    dispatchers kept dying; 78: a child can't start. Raises StartError when this process can't
+    start. Call it from the main thread. `on_ready` is called once, when all children serve.
+    `reload` reads the configuration again, for SIGHUP; it may raise ConfigError. Raises ConfigError
+    itself for a file that a setting names.
     """
     _log_by(config)
     with ExitStack() as stack:
@@ -387,6 +388,9 @@ class Supervisor:
                 self._announce()
             case Restart(child_id):
                 self._start(child_id)
+            case Hold(child_id, wait_ns):
+                wait_s = wait_ns / SECOND_NS
+                logger.warning("restart delayed", child=str(child_id), seconds=wait_s)
             case Kill(child_id, reason):
                 logger.warning("child killed", child=str(child_id), reason=reason)
                 self._children[child_id].process.kill()

@@ -20,6 +20,7 @@ from scheduler.supervisor.policy import (
     Exit,
     Exited,
     HangUp,
+    Hold,
     Kill,
     Limits,
     Looked,
@@ -80,15 +81,67 @@ def test_a_child_that_dies_is_restarted(child: ChildId, code: int) -> None:
 def test_the_fifth_death_in_the_window_ends_the_program() -> None:
     policy = serving()
     times = [0, 7, 14, 21, 29]
-    for now_s, child in zip(times[:-1], itertools.cycle(ALL), strict=False):
+    for now_s, child in zip(times[:-1], itertools.cycle([DISPATCHER, *GATEWAYS]), strict=False):
         now_ns = now_s * SECOND_NS
         assert policy.feed(now_ns, Exited(child, 1)) == [Restart(child)]
         policy.feed(now_ns, Started(child))
-    (stop,) = policy.feed(times[-1] * SECOND_NS, Exited(STATS, 1))
+    (stop,) = policy.feed(times[-1] * SECOND_NS, Exited(DISPATCHER, 1))
     assert stop == Stop("5 deaths of child processes within 30 s", failed=True)
-    for child in ALL[:1] + ALL[2:-1]:
+    for child in ALL[1:-1]:
         assert policy.feed(30 * SECOND_NS, Exited(child, 0)) == []
     assert policy.feed(30 * SECOND_NS, Exited(ALL[-1], 0)) == [Exit(CRASH_LOOP_EXIT)]
+
+
+def test_stats_that_dies_again_and_again_waits_longer_each_time() -> None:
+    policy = serving()
+    assert policy.feed(0, Exited(STATS, 1)) == [Restart(STATS)]
+    now_ns = 0
+    for wait_s in (1, 2, 4, 8, 10, 10):
+        policy.feed(now_ns, Started(STATS))
+        policy.feed(now_ns, BecameReady(STATS))
+        assert policy.feed(now_ns, Exited(STATS, 1)) == [Hold(STATS, wait_s * SECOND_NS)]
+        now_ns += wait_s * SECOND_NS
+        assert look(policy, now_ns - 1) == []
+        assert policy.feed(now_ns, Looked(dict.fromkeys(ALL, now_ns))) == [Restart(STATS)]
+        assert look(policy, now_ns) == []
+    assert policy.phase is Phase.SERVING
+
+
+def test_deaths_of_stats_leave_the_others_theirs() -> None:
+    policy = serving()
+    for _ in range(4):
+        policy.feed(0, Exited(STATS, 1))
+        policy.feed(0, Started(STATS))
+        assert policy.feed(0, Exited(DISPATCHER, 1)) == [Restart(DISPATCHER)]
+        policy.feed(0, Started(DISPATCHER))
+
+
+def test_a_late_look_starts_who_waited() -> None:
+    policy = serving()
+    for _ in range(2):
+        policy.feed(0, Started(STATS))
+        policy.feed(0, Exited(STATS, 1))
+    now_ns = 10 * LIMITS.late_ns_max
+    assert policy.feed(now_ns, Looked({})) == [Restart(STATS)]
+
+
+def test_nobody_is_started_who_waits_when_it_drains() -> None:
+    policy = serving()
+    for _ in range(2):
+        policy.feed(0, Started(STATS))
+        policy.feed(0, Exited(STATS, 1))
+    policy.feed(1, Signalled(signal.SIGTERM))
+    assert look(policy, 5 * SECOND_NS) == []
+
+
+def test_stats_that_keeps_dying_while_it_starts_is_a_failed_start() -> None:
+    policy = make_policy()
+    for _ in range(LIMITS.deaths_max - 1):
+        assert policy.feed(1, Exited(STATS, 1)) == [Restart(STATS)]
+        policy.feed(1, Started(STATS))
+    (stop,) = policy.feed(1, Exited(STATS, 1))
+    assert isinstance(stop, Stop)
+    assert stop.failed
 
 
 @given(st.lists(st.integers(0, 20_000), min_size=1, max_size=30))
@@ -127,7 +180,7 @@ def test_a_boot_failure_after_serving_counts_as_a_death() -> None:
     policy.feed(1, Exited(STATS, 1))
     policy.feed(1, Started(STATS))
     assert policy.feed(2, BootRefused(STATS, "out of memory")) == []
-    assert policy.feed(3, Exited(STATS, BOOT_FAILURE_EXIT)) == [Restart(STATS)]
+    assert policy.feed(3, Exited(STATS, BOOT_FAILURE_EXIT)) == [Hold(STATS, SECOND_NS)]
 
 
 def test_a_child_that_died_while_starting_is_waited_for_again() -> None:
@@ -191,8 +244,8 @@ def test_a_child_that_cannot_come_up_again_is_no_crash_loop_by_itself() -> None:
     policy = serving()
     now_ns = 0
     for _ in range(20):
-        assert policy.feed(now_ns, Exited(STATS, -signal.SIGKILL)) == [Restart(STATS)]
-        policy.feed(now_ns, Started(STATS))
+        assert policy.feed(now_ns, Exited(DISPATCHER, -signal.SIGKILL)) == [Restart(DISPATCHER)]
+        policy.feed(now_ns, Started(DISPATCHER))
         now_ns += LIMITS.reboot_ns_max + 1
         assert [type(decision) for decision in look(policy, now_ns)] == [Kill]
 
@@ -258,6 +311,7 @@ class PolicyMachine(RuleBasedStateMachine):
         self.policy = Policy(LIMITS, children_total=len(ALL), drain_ns=DRAIN_NS)
         self.running: set[ChildId] = set()
         self.killed: set[ChildId] = set()
+        self.held: set[ChildId] = set()
         self.stopped = False
         self.exit_code: int | None = None
         for child in ALL:
@@ -279,7 +333,11 @@ class PolicyMachine(RuleBasedStateMachine):
                 case Restart(child):
                     assert not self.stopped
                     assert child not in self.running
+                    self.held.discard(child)
                     self.start(child)
+                case Hold(child, _):
+                    assert child == STATS
+                    self.held.add(child)
                 case Kill(child, _):
                     assert child in self.running
                     assert child not in self.killed
@@ -325,7 +383,8 @@ class PolicyMachine(RuleBasedStateMachine):
     @invariant()
     def nobody_is_forgotten(self) -> None:
         if self.policy.phase in {Phase.STARTING, Phase.SERVING}:
-            assert self.running == set(ALL)
+            assert self.running | self.held == set(ALL)
+            assert not self.running & self.held
         assert (self.exit_code is not None) == (self.stopped and not self.running)
 
     def teardown(self) -> None:

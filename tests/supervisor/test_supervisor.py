@@ -306,6 +306,21 @@ def test_children_that_keep_dying_end_it_loudly(start: Start) -> None:
     assert list(scheduler.runtime.iterdir()) == [], "it never served: there is nothing to tell"
 
 
+def test_stats_that_keeps_dying_ends_nothing(start: Start) -> None:
+    limits = {"stats_wait_first_ns": 10_000_000, "stats_wait_longest_ns": 3_600_000_000_000}
+    scheduler = start(limits=limits)
+    scheduler.endpoints()
+    for _ in range(6):
+        pid = scheduler.pid_of("stats")
+        os.kill(pid, signal.SIGKILL)
+        wait_until("its successor", partial(scheduler.replaced, [pid]))
+    waits = [event["seconds"] for event in scheduler.events("restart delayed")]
+    assert waits == [0.01, 0.02, 0.04, 0.08, 0.16]
+    assert {event["child"] for event in scheduler.events("child ended")} == {"stats"}
+    scheduler.process.send_signal(signal.SIGTERM)
+    assert scheduler.wait() == 0
+
+
 def test_a_child_that_refuses_to_start_ends_the_start(start: Start) -> None:
     scheduler = start(gateway="refuses")
     assert scheduler.wait() == BOOT_FAILURE_EXIT
