@@ -100,7 +100,8 @@ def _end_to_end(result: Result, axes: "list[Axes]") -> None:
         plot.margins(x=0.15)
     for role, colour in _COLOURS.items():
         axes[-1].barh(0, 0, color=colour, label=role)
-    axes[-1].legend(loc="upper right")
+    # Not in a plot: which bars are long depends on the audio.
+    axes[-1].figure.legend(loc="outside lower center", ncols=len(_COLOURS))
 
 
 _COLOURS = {
