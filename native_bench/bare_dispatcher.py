@@ -39,7 +39,7 @@ def serve(read_fd: int, write_fd: int, nodes: int) -> None:
                 answers.append(Assign(record.job, 1, slot, None))
             elif type(record) is Result:
                 cells[record.node] -= one_job
-                answers.append(Deliver(record.job, record.attempt, None))
+                answers.append(Deliver(record.job, record.attempt, record.node, None))
         channel.queue_all(answers)
         while not channel.flush():
             select.select([], [write_fd], [])

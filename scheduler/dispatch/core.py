@@ -40,6 +40,7 @@ from scheduler.protocol.records import (
     Partial,
     RegisterNode,
     Result,
+    RunningAttempt,
     Submit,
     ToDispatcher,
     ToGateway,
@@ -94,6 +95,7 @@ class Dispatcher:
             on_free=self._flow.serve,
             on_lost=self._node_left,
             on_forgotten=self._flow.forget_node,
+            grant=self._grant,
             note=note,
         )
         self._audit = LoadAudit(tables, self._table, placement, self.outbox, self.counts)
@@ -177,9 +179,14 @@ class Dispatcher:
         if node is None:
             return
         self._flow.fit(node, now_ns)
-        for held in record.running:  # by a node that is back, or too late for a recovery
-            if not self._flow.reclaim(held.job, held.attempt, node, now_ns):
-                self._supersede(held.job, held.attempt, node)
+        if record.announced:  # too late for a recovery
+            for held in record.running:
+                if not self._flow.reclaim(held.job, held.attempt, node, now_ns):
+                    self._supersede(held.job, held.attempt, node)
+
+    def _grant(self, node: Node, claims: list[RunningAttempt], now_ns: int) -> list[RunningAttempt]:
+        """Let a node that is back go on with what it had and nobody else has begun."""
+        return [c for c in claims if self._flow.reclaim(c.job, c.attempt, node, now_ns)]
 
     def _supersede(self, key: int, attempt: int, node: Node) -> None:
         """End an attempt that a node was announced with, unless it is what the node is to run."""

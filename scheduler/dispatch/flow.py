@@ -251,7 +251,7 @@ class JobFlow:
         job = self._holding(record)
         if job is None:
             self._counts.stale_results_total += 1
-            self._outbox[gateway].append(Discard(record.job, record.attempt))
+            self._outbox[gateway].append(Discard(record.job, record.attempt, record.node))
             return
         node = self._release(job)
         if node.failures:
@@ -259,7 +259,7 @@ class JobFlow:
         del self._jobs[job.key]
         self._counts.completed_total += 1
         self._outbox[job.owner].append(
-            Deliver(job.key, job.attempt, record.payload, record.received_ns)
+            Deliver(job.key, job.attempt, record.node, record.payload, record.received_ns)
         )
         if self._pending:
             self.serve(node, now_ns)

@@ -23,6 +23,7 @@ from scheduler.protocol.records import (
     NodeServices,
     NodeStatusChanged,
     RegisterNode,
+    RunningAttempt,
     ToGateway,
 )
 from scheduler.protocol.status import Status
@@ -48,12 +49,15 @@ class Membership:
         on_free: Callable[[Node, int], None],
         on_lost: Callable[[Node, int], None],
         on_forgotten: Callable[[Node], None],
+        grant: Callable[[Node, list[RunningAttempt], int], list[RunningAttempt]],
         note: Callable[[str, str], None],
     ) -> None:
         """What follows for jobs, as callbacks of (node, now_ns).
 
         `on_changed`: its services did; `on_free`: it may have room; `on_lost`: its jobs are lost;
-        `on_forgotten(node)`: it left the table. `note(kind, text)` keeps events for operators.
+        `on_forgotten(node)`: it left the table. `grant(node, claims, now_ns)` returns the attempts
+        with which a node may go on, of those that it says it works on. `note(kind, text)` keeps
+        events for operators.
         """
         self._limits = config.scheduler.load_balancer
         self._deadlines = Deadlines.of(config)
@@ -65,6 +69,7 @@ class Membership:
         self._on_free = on_free
         self._on_lost = on_lost
         self._on_forgotten = on_forgotten
+        self._grant = grant
         self._note = note
         self._columns = tables.nodes
         self._table = table
@@ -106,7 +111,8 @@ class Membership:
         self._table.write_row(node, record, now_ns)
         self._counts.nodes_registered_total += 1
         self._move(node, Status.REGISTERING, now_ns)
-        self._outbox[gateway].append(NodeAccepted(record.conn, node.ref))
+        granted = [] if record.announced else self._grant(node, record.running, now_ns)
+        self._outbox[gateway].append(NodeAccepted(record.conn, node.ref, granted))
         if record.status != Status.REGISTERING:  # announced again: it goes on as it was
             self._move(node, Status(record.status), now_ns)
         if node.status == Status.DRAINING:

@@ -1,14 +1,11 @@
 """Jobs for which there was no node: why, counted for operators and recorded as decisions."""
 
-import numpy as np
-
 from scheduler.config import LoadBalancerSettings
 from scheduler.dispatch.counts import Counts
 from scheduler.dispatch.decisions import DecisionLog
 from scheduler.dispatch.jobs import Job
 from scheduler.dispatch.tables import Tables
 from scheduler.protocol.decisions import Outcome
-from scheduler.protocol.ids import NO_NODE
 from scheduler.selection.exclusions import Excluded, look
 from scheduler.selection.services import words_of
 
@@ -24,10 +21,13 @@ class Misses:
         self._decisions = decisions
         self._counts = counts
         self._known: dict[tuple[int, int, tuple[int, ...]], Excluded] = {}
+        self._shown: set[int] = set()
+        """Which of those have their nodes among the samples."""
 
     def refresh(self) -> None:
         """Forget what is no longer true."""
         self._known.clear()
+        self._shown.clear()
 
     def why(self, job: Job) -> Excluded:
         """Return the nodes per reason, as of the first look since the last refresh."""
@@ -48,6 +48,13 @@ class Misses:
 
     def count(self, excluded: Excluded) -> None:
         """Count the nodes that kept a job from ending well."""
-        tables = self._tables
-        tables.excluded_total += excluded.counts
-        np.copyto(tables.excluded_sample, excluded.samples, where=excluded.samples != NO_NODE)
+        self._tables.excluded_total += excluded.counts
+        if id(excluded) not in self._shown:
+            self._shown.add(id(excluded))
+            self._show(excluded)
+
+    def _show(self, excluded: Excluded) -> None:
+        for index, latest in excluded.samples.items():
+            kept = self._tables.excluded_samples[index]
+            earlier = [ref for ref in kept.tolist() if ref not in latest]
+            kept[:] = [*latest, *earlier][: len(kept)]

@@ -19,6 +19,7 @@ from scheduler.memory.layout import (
     STORMS,
     Block,
 )
+from scheduler.protocol.exclusions import SAMPLES_MAX, Exclusion
 from scheduler.selection.columns import ColumnOf, Int64s, NodeColumns, Texts, Words
 
 
@@ -67,7 +68,9 @@ class Tables:
         self.service_rate_limited_total: Int64s = column(SERVICES.name, "rate_limited_total")
         self.service_marked_total: Int64s = column(SERVICES.name, "marked_total")
         self.excluded_total: Int64s = column(EXCLUSIONS.name, "excluded_total")[0]
-        self.excluded_sample: Int64s = column(EXCLUSIONS.name, "sample_ref")[0]
+        self.excluded_samples: Int64s = column(EXCLUSIONS.name, "sample_refs").reshape(
+            len(Exclusion), SAMPLES_MAX
+        )
         self.missing_by_reason_total = storms("model_missing_by_reason_total")
         self.rate_limited_by_reason_total = storms("model_rate_limited_by_reason_total")
         self.marked_by_reason_total = storms("model_marked_by_reason_total")

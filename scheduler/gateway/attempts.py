@@ -8,7 +8,7 @@ from scheduler.protocol.ids import parse_wire_job_id
 from scheduler.protocol.records import RunningAttempt
 
 _RECENT_MAX = 256
-"""Ended attempts remembered, to tell a late result from a forged one."""
+"""Ended and refused attempts remembered, to tell a late result from a forged one."""
 
 
 class _Running:
@@ -54,10 +54,14 @@ class Attempts:
         if not self.holds(job, attempt):
             return False
         del self._running[job]
+        self.refuse(job, attempt)
+        return True
+
+    def refuse(self, job: int, attempt: int) -> None:
+        """The node may not work on that attempt, or no longer."""
         self._recent[job, attempt] = None
         if len(self._recent) > _RECENT_MAX:
             self._recent.popitem(last=False)
-        return True
 
     def take_partial(self, job_id: str, read_ns: int) -> int | None:
         """Return the job that a text, read at `read_ns`, is of; None: it counts no more."""

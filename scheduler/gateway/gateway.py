@@ -145,13 +145,13 @@ class Gateway:
         self._desk.assigned(record)
 
     def _cancel_attempt(self, record: CancelAttempt) -> None:
-        self._results.discard(record.job, record.attempt)
+        self._results.discard(record.job, record.attempt, record.node)
         node = self._nodes_by_ref.get(record.node)
         if node is not None:
             node.cancel(record)
 
     def _discard(self, record: Discard) -> None:
-        self._results.discard(record.job, record.attempt)
+        self._results.discard(record.job, record.attempt, record.node)
 
     def _node_accepted(self, record: NodeAccepted) -> None:
         node = self._nodes.get(record.conn)
@@ -194,8 +194,9 @@ class Gateway:
 
     def announce(self) -> None:
         """Tell a dispatcher that has just been linked everything it must know."""
+        finished = self._results.attempts()
         for node in self._nodes.values():
-            record = node.announcement()
+            record = node.announcement(finished.get(node.ref, []))
             if record is not None:
                 self._link.send(record)
         for job in self._desk.announcements():

@@ -255,15 +255,20 @@ class JobDesk:
             stages.dispatch.record(self._context.now_ns - job.accepted_ns)
             job.owner.job_dispatched(job)
 
-    def partial(self, key: int, message: bytes) -> None:
-        """Pass recognised text of a job of this gateway to its session."""
+    def partial(self, key: int, node: int, message: bytes) -> None:
+        """Pass text that `node` recognised to the session of a job of this gateway."""
         job = self._jobs.get(key)
-        if job is not None:
-            self._counters.add("partials_total")
-            job.owner.job_partial(job, message)
+        if job is not None and job.node == node:
+            self._pass_on(job, message)
 
     def _partial(self, record: PartialText) -> None:
-        self.partial(record.job, record.message)
+        job = self._jobs.get(record.job)
+        if job is not None:  # the dispatcher has looked whose text it is
+            self._pass_on(job, record.message)
+
+    def _pass_on(self, job: Job, message: bytes) -> None:
+        self._counters.add("partials_total")
+        job.owner.job_partial(job, message)
 
     def _deliver(self, record: Deliver) -> None:
         tail = self._collect(record)
@@ -281,7 +286,7 @@ class JobDesk:
     def _collect(self, record: Deliver) -> ResultTail | None:
         """Take the result from where it lies, also where nobody wants it any more."""
         if record.payload is None:
-            return self._results.take(record.job, record.attempt)
+            return self._results.take(record.job, record.attempt, record.node)
         payload = self._payloads.fetch(record.payload)
         self._payloads.release(record.payload)
         return ResultTail.decode(payload) if payload else None

@@ -83,7 +83,7 @@ from scheduler.protocol.status import Status
 log = structlog.get_logger(__name__)
 
 _EARLY_MESSAGES_MAX = 16
-"""Messages kept between node_register and its ack."""
+"""Messages kept between node_register and its ack, of `limits.message_bytes_max` in all."""
 
 _LOGGED_CHARS_MAX = 200
 
@@ -124,12 +124,14 @@ class NodePeer:
         self._services: list[InstalledService] = []
         self._state: CapabilityState | None = None
         self._attempts = Attempts(context)
-        self._kept: list[RunningAttempt] = []
-        """What the node says it still works on, until it is a member."""
+        self._claims: list[RunningAttempt] = []
+        """What the node says it still works on, until it is a member: nothing counts of it before
+        the dispatcher has granted it."""
         self._foreign: list[str] = []
         """Jobs among it that are not of this run."""
         self._retiring = False
         self._early: list[NodeMessage] = []
+        self._early_bytes = 0
         self._code = PairingCodeDraw(context, self._offer_code)
         self._handlers: dict[type, Callable[[Any], None]] = {
             NodeRegister: self._refuse_register,
@@ -145,7 +147,11 @@ class NodePeer:
     def on_text(self, message: bytes) -> None:
         """Take one text message."""
         try:
-            self._take(decode(node_decoder, message))
+            decoded = decode(node_decoder, message)
+            if self.ref == NO_NODE:
+                self._before_membership(decoded, len(message))
+            else:
+                self._take(decoded)
         except PeerError as error:
             self._refuse(error)
 
@@ -166,9 +172,6 @@ class NodePeer:
             self._connection.close(CloseCode.POLICY_VIOLATION, error.code)
 
     def _take(self, message: NodeMessage) -> None:
-        if self.ref == NO_NODE:
-            self._before_membership(message)
-            return
         node_id = getattr(message, "node_id", None)
         if node_id is not None and node_id != self.node_id and type(message) is not NodeRegister:
             raise PeerError(
@@ -177,15 +180,20 @@ class NodePeer:
             )
         self._handlers[type(message)](message)
 
-    def _before_membership(self, message: NodeMessage) -> None:
+    def _before_membership(self, message: NodeMessage, size_bytes: int) -> None:
         if self._register is None:
             if not isinstance(message, NodeRegister):
                 raise PeerError(ErrorCode.INVALID_MESSAGE, "send node_register first")
             self._start(message)
-        elif len(self._early) < _EARLY_MESSAGES_MAX:
-            self._early.append(message)  # nodes that know their id don't all wait for the ack
-        else:
+            return
+        self._early_bytes += size_bytes
+        if (
+            len(self._early) == _EARLY_MESSAGES_MAX
+            or self._early_bytes > self._context.config.limits.message_bytes_max
+        ):
+            self._early_bytes -= size_bytes
             raise PeerError(ErrorCode.INVALID_MESSAGE, "wait for node_register_ack")
+        self._early.append(message)  # nodes that know their id don't all wait for the ack
 
     # --- joining -------------------------------------------------------------------------
 
@@ -198,18 +206,17 @@ class NodePeer:
         self.node_id = message.node_id or f"node-{secrets.token_hex(6).upper()}"
         self._services = message.installed_services or []
         self._state = message.capability_state
-        self._keep(message.running_jobs or [])
+        self._note_claims(message.running_jobs or [])
         self._link.send(self._registration())
 
-    def _keep(self, jobs: list[RunningJob]) -> None:
-        """Note what the node goes on with; the dispatcher decides."""
-        self._kept, self._foreign = [], []
+    def _note_claims(self, jobs: list[RunningJob]) -> None:
+        self._claims, self._foreign = [], []
         for running in jobs:
             job = parse_wire_job_id(self._context.epoch, running.job_id)
             if job is None:
                 self._foreign.append(running.job_id)
             else:
-                self._kept.append(RunningAttempt(job, running.attempt_id))
+                self._claims.append(RunningAttempt(job, running.attempt_id))
 
     def _registration(self) -> RegisterNode:
         assert self._register is not None
@@ -221,24 +228,24 @@ class NodePeer:
             installed=self._installed(),
             ready=sorted(ready_services(self._installed(), self._state)),
         )
-        record.running = [*self._kept]
+        record.running = self._claims
         return record
 
     def _installed(self) -> list[str]:
         return sorted({service.service_id for service in self._services})
 
-    def announcement(self) -> RegisterNode | None:
-        """Return what a new dispatcher must know of this node; None before it registered."""
+    def announcement(self, finished: list[RunningAttempt]) -> RegisterNode | None:
+        """Return what a new dispatcher must know of this node; None before it registered.
+
+        `finished` are the attempts whose results are kept.
+        """
         if self._register is None:
             return None
         record = self._registration()
         if self.ref != NO_NODE:
             record.announced = True
             record.status = self._status
-            record.running = [
-                *self._attempts,
-                *self._results.attempts_of(self.ref),
-            ]
+            record.running = [*self._attempts, *finished]
         return record
 
     def accepted(self, record: NodeAccepted) -> None:
@@ -246,10 +253,8 @@ class NodePeer:
         before, self.ref = self.ref, record.node
         self._tell_accepted(self, record.node, self._row_ref)
         self._row_ref = record.node
-        # All that it says; what it may not keep is cancelled by the records behind this one.
-        for kept in self._kept:
-            self._attempts.start(kept.job, kept.attempt, self._context.now_ns)
-        self._kept.clear()
+        for held in record.granted:
+            self._attempts.start(held.job, held.attempt, self._context.now_ns)
         if self.ref != before:
             self._usage.start(record.node, self._context.now_ns)
             self._show_held()
@@ -265,15 +270,23 @@ class NodePeer:
         )
         ack = NodeRegisterAck(self.node_id, "node registered", Status.REGISTERING.wire)
         self._connection.send(encode(ack))
-        foreign, self._foreign = self._foreign, []
-        for job_id in foreign:
-            self._connection.send(encode(JobCancel(job_id, reason=SUPERSEDED)))
-        early, self._early = self._early, []
+        self._stop_others(record.granted)
+        early, self._early, self._early_bytes = self._early, [], 0
         for message in early:
             try:
                 self._take(message)
             except PeerError as error:
                 self._refuse(error)
+
+    def _stop_others(self, granted: list[RunningAttempt]) -> None:
+        """Tell the node to stop what it claims and was not granted."""
+        kept = set(granted)
+        for claim in [claim for claim in dict.fromkeys(self._claims) if claim not in kept]:
+            self._attempts.refuse(claim.job, claim.attempt)
+            self._send_cancel(claim.job, SUPERSEDED)
+        for job_id in self._foreign:
+            self._connection.send(encode(JobCancel(job_id, reason=SUPERSEDED)))
+        self._claims, self._foreign = [], []
 
     def refused(self, record: NodeRefused) -> None:
         """The node may not join; it may try again on the same socket."""
@@ -282,7 +295,7 @@ class NodePeer:
             self._connection.close(CloseCode.INTERNAL_ERROR, "registration lost; register again")
             return
         self._register = None
-        self._early.clear()
+        self._early, self._early_bytes = [], 0
         self._context.codes.add_refused(record.code)
         details = (
             {"retry_after_ms": jittered(RETRY_AFTER_MS)}
@@ -418,6 +431,9 @@ class NodePeer:
             text = "no room for the result (limits.arena_bytes)"
             self._link.send(own_failure(job, attempt, self.ref, ErrorCode.SERVER_BUSY, text))
             return
+        if record is None:  # the node came back and did again what it had done
+            self._context.counters.add("results_stale_total")
+            return
         self._link.send(record)
 
     def _partial(self, message: NodeAsrPartial) -> None:
@@ -431,7 +447,7 @@ class NodePeer:
                 f"asr_partial.text is longer than {PARTIAL_BYTES_MAX} bytes",
             )
         if gateway_of(job) == self._context.index:
-            self._desk.partial(job, body)
+            self._desk.partial(job, self.ref, body)
         else:
             self._link.send(Partial(job, self.ref, body))
 

@@ -16,13 +16,12 @@ from scheduler.protocol.records import ArenaRef, Result, RunningAttempt
 KEPT_NS_MAX = 180_000_000_000
 """A result that nobody released by then belongs to a gateway that died meanwhile."""
 
-AttemptKey = tuple[int, int]
-"""(job, attempt)"""
+AttemptKey = tuple[int, int, int]
+"""(job, attempt, node). With the node, so that what one is told never hits another's result."""
 
 
 @dataclass(slots=True)
 class _Kept:
-    node: int
     kept_ns: int
     tail: ResultTail | None
     ref: ArenaRef | None
@@ -40,32 +39,36 @@ class ResultShelf:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def keep(self, job: int, attempt: int, node: int, tail: ResultTail, read_ns: int) -> Result:
+    def keep(
+        self, job: int, attempt: int, node: int, tail: ResultTail, read_ns: int
+    ) -> Result | None:
         """Keep a result that was read at `read_ns`; return the record that tells of it.
 
-        Raises ArenaFull.
+        None: there is one already, which is told of. Raises ArenaFull.
         """
-        key = (job, attempt)
+        key = (job, attempt, node)
+        if key in self._kept:
+            return None
         if gateway_of(job) == self._gateway:
             self._payloads.hold(len(tail.body))
-            self._kept[key] = _Kept(node, read_ns, tail, None)
+            self._kept[key] = _Kept(read_ns, tail, None)
             return Result(job, attempt, node, None, read_ns)
         ref = self._payloads.put(*tail.encode())
-        self._kept[key] = _Kept(node, read_ns, None, ref)
+        self._kept[key] = _Kept(read_ns, None, ref)
         self._by_block[ref.block] = key
         return Result(job, attempt, node, ref, read_ns)
 
-    def take(self, job: int, attempt: int) -> ResultTail | None:
+    def take(self, job: int, attempt: int, node: int) -> ResultTail | None:
         """Hand out the result of a job of this gateway."""
-        kept = self._kept.pop((job, attempt), None)
+        kept = self._kept.pop((job, attempt, node), None)
         if kept is None or kept.tail is None:
             return None
         self._payloads.let_go(len(kept.tail.body))
         return kept.tail
 
-    def discard(self, job: int, attempt: int) -> None:
+    def discard(self, job: int, attempt: int, node: int) -> None:
         """Drop a result that counts no more."""
-        kept = self._kept.pop((job, attempt), None)
+        kept = self._kept.pop((job, attempt, node), None)
         if kept is not None and kept.tail is not None:
             self._payloads.let_go(len(kept.tail.body))
         if kept is not None and kept.ref is not None:
@@ -86,13 +89,14 @@ class ResultShelf:
         for key in over:
             self.discard(*key)
 
-    def attempts_of(self, node: int) -> Iterator[RunningAttempt]:
-        """Yield the attempts whose results of `node` are kept."""
-        for (job, attempt), kept in self._kept.items():
-            if kept.node == node:
-                yield RunningAttempt(job, attempt)
+    def attempts(self) -> dict[int, list[RunningAttempt]]:
+        """Return the attempts whose results are kept, by node."""
+        by_node: dict[int, list[RunningAttempt]] = {}
+        for job, attempt, node in self._kept:
+            by_node.setdefault(node, []).append(RunningAttempt(job, attempt))
+        return by_node
 
     def records(self) -> Iterator[Result]:
         """Yield the record of each kept result, to be told again."""
-        for (job, attempt), kept in self._kept.items():
-            yield Result(job, attempt, kept.node, kept.ref)
+        for (job, attempt, node), kept in self._kept.items():
+            yield Result(job, attempt, node, kept.ref)

@@ -251,10 +251,11 @@ class Dispatched(Struct, array_like=True, tag=2):
 
 
 class Deliver(Struct, array_like=True, tag=3):
-    """Your job succeeded; the result lies at `payload`, or None: you hold it yourself."""
+    """Your job succeeded; `node`'s result lies at `payload`, or None: you hold it yourself."""
 
     job: int
     attempt: int
+    node: int
     payload: ArenaRef | None
     received_ns: int = 0
 
@@ -280,10 +281,11 @@ class CancelAttempt(Struct, array_like=True, tag=5):
 
 
 class Discard(Struct, array_like=True, tag=6):
-    """The result you hold for this attempt counts no more; free its bytes."""
+    """The result you hold of this node's attempt counts no more; free its bytes."""
 
     job: int
     attempt: int
+    node: int
 
 
 class PartialText(Struct, array_like=True, tag=7):
@@ -294,10 +296,14 @@ class PartialText(Struct, array_like=True, tag=7):
 
 
 class NodeAccepted(Struct, array_like=True, tag=8):
-    """The node on socket `conn` has a row in the table."""
+    """The node on socket `conn` has a row in the table.
+
+    Of the attempts that it says it works on it may go on with those `granted`, and no others.
+    """
 
     conn: int
     node: int
+    granted: list[RunningAttempt] = []
 
 
 class NodeRefused(Struct, array_like=True, tag=9):

@@ -51,6 +51,13 @@ from scheduler.simulation.checks import Outcomes, check
 from scheduler.simulation.link import Pipe
 from scheduler.simulation.session import Session
 
+AttemptKey = tuple[int, int, int]
+"""(job, attempt, node)"""
+
+
+def _key_of(record: Deliver | Discard | CancelAttempt) -> AttemptKey:
+    return record.job, record.attempt, record.node
+
 
 class NodeProgram(Protocol):
     """What a gateway says to a node."""
@@ -129,8 +136,8 @@ class GatewayModel:
         self.alive = True
         self.jobs: dict[int, OwnedJob] = {}
         self.sockets: dict[int, Socket] = {}
-        self.shelf: dict[tuple[int, int], Result] = {}
-        """Results without an acknowledgement, by (job, attempt)."""
+        self.shelf: dict[AttemptKey, Result] = {}
+        """Results without an acknowledgement."""
         self._columns = columns
         self._outcomes = outcomes
         self._storage = storage
@@ -205,7 +212,7 @@ class GatewayModel:
 
     def _deliver(self, record: Deliver) -> None:
         if record.payload is None:
-            there = self.shelf.pop((record.job, record.attempt), None) is not None
+            there = self.shelf.pop(_key_of(record), None) is not None
             lost = False
         else:
             there = self._storage.take_result(record.payload, record.job)
@@ -286,15 +293,19 @@ class GatewayModel:
             self._send(Partial(job, socket.ref, b"{}"))
 
     def result(self, socket: Socket, job: int, attempt: int) -> None:
-        """The node finished an attempt; one that it doesn't hold is counted away here."""
-        if not self._end_attempt(socket, job, attempt):
+        """The node finished an attempt; one that it doesn't hold is counted away here.
+
+        So is one whose result is kept already: the node came back and did it again.
+        """
+        key = (job, attempt, socket.ref)
+        if not self._end_attempt(socket, job, attempt) or key in self.shelf:
             return
         payload = None
         if gateway_of(job) != self.index:
             self._block += 1
             payload = ArenaRef(self.index, 0, 1, self._block)
         result = Result(job, attempt, socket.ref, payload)
-        self.shelf[job, attempt] = result
+        self.shelf[key] = result
         self._send(result)
 
     def failure(self, socket: Socket, job: int, attempt: int, code: str, service: str) -> None:
@@ -346,13 +357,13 @@ class GatewayModel:
         socket.node.assign(record.job, record.attempt)
 
     def _cancel_attempt(self, record: CancelAttempt) -> None:
-        self.shelf.pop((record.job, record.attempt), None)
+        self.shelf.pop(_key_of(record), None)
         socket = self._by_ref.get(record.node)
         if socket is not None and self._end_attempt(socket, record.job, record.attempt):
             socket.node.cancel(record.job, record.attempt)
 
     def _discard(self, record: Discard) -> None:
-        self.shelf.pop((record.job, record.attempt), None)
+        self.shelf.pop(_key_of(record), None)
 
     def _node_accepted(self, record: NodeAccepted) -> None:
         socket = self.sockets.get(record.conn)
@@ -363,9 +374,9 @@ class GatewayModel:
         socket.ref = record.node
         self._by_ref[record.node] = socket
         if not again:
-            # All that it says; what it may not keep is cancelled by the records behind this one.
-            running, socket.registration.running = socket.registration.running, []
-            socket.attempts |= {held.job: held.attempt for held in running}
+            claims, socket.registration.running = socket.registration.running, []
+            socket.attempts |= {held.job: held.attempt for held in record.granted}
+            refused = [claim for claim in claims if claim not in record.granted]
             slot = slot_of(record.node)
             self._columns.cpu_percent[slot] = 0
             self._columns.external_jobs[slot] = 0
@@ -373,6 +384,8 @@ class GatewayModel:
             self._columns.usage_ref[slot] = record.node
             self._show_held(socket)
             socket.node.accepted()
+            for claim in refused:
+                socket.node.cancel(claim.job, claim.attempt)
 
     def _node_refused(self, record: NodeRefused) -> None:
         socket = self.sockets.get(record.conn)
@@ -424,7 +437,7 @@ class GatewayModel:
         if socket.ref == NO_NODE:
             return socket.registration  # with what the node says that it kept
         held = [*socket.attempts.items()]
-        held += [key for key, kept in self.shelf.items() if kept.node == socket.ref]
+        held += [(job, attempt) for job, attempt, node in self.shelf if node == socket.ref]
         return replace(
             socket.registration,
             announced=True,

@@ -244,13 +244,19 @@ class Ledger:
             self._release(effect.job, entry)
 
     def _reclaimed(self, event: RegisterNode, effects: Effects) -> None:
-        """Account for the attempts that a node may go on with: those that aren't superseded."""
-        accepted = [effect.node for _, effect in effects if isinstance(effect, NodeAccepted)]
+        """Account for the attempts that a node goes on with.
+
+        Those are granted of what it claims; of what its gateway announces, it is all that isn't
+        superseded.
+        """
+        accepted = [effect for _, effect in effects if isinstance(effect, NodeAccepted)]
         ended = {(e.job, e.attempt) for _, e in effects if isinstance(e, CancelAttempt)}
-        for node in accepted:
-            for held in event.running:
-                if (held.job, held.attempt) in ended:
-                    continue
+        for answer in accepted:
+            node, goes_on = answer.node, answer.granted
+            if event.announced:
+                goes_on = [h for h in event.running if (h.job, h.attempt) not in ended]
+            for held in goes_on:
+                check(held in event.running, "a node goes on with what it says", held)
                 entry = self.jobs.get(held.job)
                 check(entry is not None, "only a live job is gone on with", held)
                 assert entry is not None

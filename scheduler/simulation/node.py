@@ -88,10 +88,19 @@ class NodeModel:
         )
 
     def _kept(self) -> list[RunningAttempt]:
-        """Return what the node says that it still works on; some nodes never say."""
+        """Return what the node says that it still works on; some nodes never say, some lie."""
         if self._rng.random() < 0.3:
             self._working.clear()
-        return [RunningAttempt(job, attempt) for job, attempt in self._working.items()]
+        kept = [RunningAttempt(job, attempt) for job, attempt in self._working.items()]
+        if self.gateway is not None and self.gateway.jobs and self._rng.random() < _ODD_SHARE:
+            kept.append(self._claim_any(self._rng.choice([*self.gateway.jobs])))
+        return kept
+
+    def _claim_any(self, job: int) -> RunningAttempt:
+        """Claim an attempt that is most likely another node's, and bring a result for it."""
+        claim = RunningAttempt(job, self._rng.randint(1, 3))
+        self._clock.after(_RETRY_NS, self._finish_again, claim.job, claim.attempt)
+        return claim
 
     def disconnect(self) -> None:
         """Close the socket."""

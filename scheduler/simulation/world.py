@@ -10,7 +10,7 @@ from scheduler.selection.services import distinct_classes
 from scheduler.simulation.checks import History, Outcomes, check
 from scheduler.simulation.clock import Clock
 from scheduler.simulation.dispatcher import DispatcherHost, MakeCore
-from scheduler.simulation.gateway import GatewayModel
+from scheduler.simulation.gateway import AttemptKey, GatewayModel
 from scheduler.simulation.link import Link, Pipe
 from scheduler.simulation.node import NodeModel
 from scheduler.simulation.scenario import MS, Scenario
@@ -193,7 +193,7 @@ class World:
                 return True
         return False
 
-    def _free(self, shelf: dict[tuple[int, int], Result], key: tuple[int, int]) -> None:
+    def _free(self, shelf: dict[AttemptKey, Result], key: AttemptKey) -> None:
         shelf.pop(key, None)
 
     def may_be_lost(self, payload: ArenaRef) -> bool:
@@ -238,7 +238,7 @@ class World:
         outcomes = self.outcomes
         check(outcomes.accepted == outcomes.ended, "each accepted job ended")
         for gateway in self.gateways:
-            for (job, attempt), kept in gateway.shelf.items():
+            for (job, attempt, _), kept in gateway.shelf.items():
                 check(
                     self._owner_died(job),
                     "each result is acknowledged, unless who waited for it died",

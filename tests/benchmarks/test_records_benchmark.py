@@ -79,10 +79,10 @@ TO_DISPATCHER: list[Any] = [
 TO_GATEWAY: list[Any] = [
     Assign(JOB, 1, NODE, PAYLOAD, NOW_NS, NOW_NS),
     Dispatched(JOB, 1, NODE, NOW_NS, NOW_NS),
-    Deliver(JOB, 1, PAYLOAD, NOW_NS),
+    Deliver(JOB, 1, NODE, PAYLOAD, NOW_NS),
     Failed(JOB, ErrorCode.NO_AVAILABLE_NODE, WHY, 1_000, {"no_free_slot": 1_000}, b""),
     CancelAttempt(JOB, 1, NODE, "timeout"),
-    Discard(JOB, 1),
+    Discard(JOB, 1, NODE),
     PartialText(JOB, TEXT),
     NodeAccepted(1, NODE),
     NodeRefused(1, ErrorCode.NODE_ID_CONFLICT, WHY),

@@ -62,7 +62,7 @@ def test_a_delivery_says_when_the_result_came() -> None:
     node = desk.node("n")
     desk.submit(1)
     desk.say(0, Result(job(1), 1, node, None, 77))
-    assert desk.timed == [(0, Deliver(job(1), 1, None, 77))]
+    assert desk.timed == [(0, Deliver(job(1), 1, node, None, 77))]
 
 
 def test_all_values_come_in_the_order_of_the_names() -> None:

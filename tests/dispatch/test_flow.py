@@ -64,7 +64,7 @@ def test_a_result_is_delivered_where_it_lies_and_frees_the_slot() -> None:
     desk.submit(1)
     assert desk.in_flight(node) == 1
     said = desk.say(1, Result(job(1), 1, node, TEXT))
-    assert said == [(0, Deliver(job(1), 1, TEXT))]
+    assert said == [(0, Deliver(job(1), 1, node, TEXT))]
     assert desk.in_flight(node) == 0
     assert desk.counts.completed_total == 1
 
@@ -99,7 +99,9 @@ def test_stale_results_free_nothing_and_are_discarded() -> None:
         (1, Result(job(1), 1, other)),
         (0, Result(job(99), 1, node)),
     ):
-        assert desk.say(gateway, stale) == [(gateway, Discard(stale.job, stale.attempt))]
+        assert desk.say(gateway, stale) == [
+            (gateway, Discard(stale.job, stale.attempt, stale.node))
+        ]
     assert desk.in_flight(node) == 1
     assert desk.counts.stale_results_total == 3
 
@@ -110,7 +112,7 @@ def test_a_result_counts_once() -> None:
     desk.place(1)
     desk.place(2)
     desk.finish(1, node)
-    assert desk.finish(1, node) == [(0, Discard(job(1), 1))]
+    assert desk.finish(1, node) == [(0, Discard(job(1), 1, node))]
     assert desk.in_flight(node) == 1
 
 
@@ -199,7 +201,7 @@ def test_an_attempt_over_its_time_is_cancelled_and_tried_elsewhere() -> None:
     assert only(CancelAttempt, said) == CancelAttempt(job(1), 1, node, "timeout")
     assert only(Assign, said) == Assign(job(1), 2, other, None)
     assert desk.counts.attempts_timed_out_total == 1
-    assert desk.finish(1, node) == [(0, Discard(job(1), 1))]
+    assert desk.finish(1, node) == [(0, Discard(job(1), 1, node))]
 
 
 def test_the_last_attempt_over_its_time_fails_the_job() -> None:
@@ -428,7 +430,7 @@ def test_a_cancelled_job_frees_its_slot_and_its_node_is_told() -> None:
     assert (1, CancelAttempt(job(1), 1, node, "closed")) in said
     assert only(Assign, said).job == job(2)
     assert every(Failed, said) == []
-    assert desk.say(1, Result(job(1), 1, node)) == [(1, Discard(job(1), 1))]
+    assert desk.say(1, Result(job(1), 1, node)) == [(1, Discard(job(1), 1, node))]
     assert desk.counts.cancelled_total == 1
 
 
@@ -474,7 +476,7 @@ def test_a_node_that_is_back_keeps_what_nobody_else_has_begun() -> None:
     desk.place(1)
     desk.lose(node)
     said = back(desk, (job(1), 1))
-    assert [type(record) for _, record in said] == [NodeAccepted]
+    assert said == [(0, NodeAccepted(1, node, running((job(1), 1))))]
     assert (desk.in_flight(node), desk.counts.reclaimed_total) == (1, 1)
     assert desk.counts.queued == 0
     assert only(Deliver, desk.finish(1, node)).attempt == 1
@@ -487,7 +489,7 @@ def test_a_node_that_is_back_too_late_is_told_to_stop() -> None:
     other = desk.node("other")
     desk.lose(node)
     assert desk.in_flight(other) == 1
-    assert only(CancelAttempt, back(desk, (job(1), 1))).attempt == 1
+    assert back(desk, (job(1), 1)) == [(0, NodeAccepted(1, node))]
     assert desk.counts.reclaimed_total == 0
 
 
@@ -502,7 +504,7 @@ def test_a_node_keeps_only_what_it_had(number: int, attempt: int) -> None:
     desk.place(2)
     desk.lose(node)
     desk.lose(other)
-    assert only(CancelAttempt, back(desk, (job(number), attempt))).job == job(number)
+    assert back(desk, (job(number), attempt)) == [(0, NodeAccepted(1, node))]
     assert desk.in_flight(node) == 0
 
 
@@ -513,7 +515,7 @@ def test_a_node_keeps_no_more_than_it_has_slots() -> None:
     desk.place(2)
     desk.lose(node)
     record = registration("n", capacity=1, running=running((job(1), 1), (job(2), 1)))
-    assert only(CancelAttempt, desk.say(0, record)).job == job(2)
+    assert desk.say(0, record) == [(0, NodeAccepted(1, node, running((job(1), 1))))]
     assert desk.in_flight(node) == 1
 
 

@@ -91,7 +91,7 @@ def test_a_job_goes_through_and_is_counted_in_shared_memory(site: Site) -> None:
     until(lambda: counter(site, "in_flight") == 1)
     assert site.segment.views.column("nodes", "in_flight")[0] == 1
     say(second, Result(JOB, 1, node))
-    assert hear(first) == Deliver(JOB, 1, None)
+    assert hear(first) == Deliver(JOB, 1, node, None)
     until(lambda: counter(site, "completed_total") == 1)
     assert counter(site, "in_flight") == 0
     assert site.segment.views.column("nodes", "in_flight")[0] == 0
@@ -144,7 +144,7 @@ def test_a_new_dispatcher_goes_on_with_what_is_announced(site: Site) -> None:
     say(second, AnnounceDone())
     say(first, Announce(JOB, 7, -1, -1, None, 1, node), AnnounceDone())
     say(second, Result(JOB, 1, node))
-    assert hear(first) == Deliver(JOB, 1, None)
+    assert hear(first) == Deliver(JOB, 1, node, None)
     until(lambda: counter(site, "completed_total") == 1)
     assert counter(site, "nodes_registered_total") == 2  # counting went on
 

@@ -50,6 +50,12 @@ def test_ending_is_harmless_when_repeated(attempts: Attempts) -> None:
     assert not attempts.end(JOB, 2)
 
 
+def test_a_result_of_an_attempt_that_was_refused_is_stale(world: World, attempts: Attempts) -> None:
+    attempts.refuse(JOB + 1, 2)
+    assert attempts.take_result(wire_job_id("test", JOB + 1), 2, READ_NS) is None
+    assert world.count("results_stale_total") == 1
+
+
 def test_text_counts_while_the_job_runs(attempts: Attempts) -> None:
     assert attempts.take_partial(JOB_ID, READ_NS) == JOB
     attempts.end(JOB, 2)

@@ -81,17 +81,26 @@ def test_a_job_is_told_of_once_per_outcome(world: World) -> None:
     tell(world, Dispatched(job.key, 2, 6))
     tell(world, PartialText(job.key, b"hel"))
     world.gateways[0]._results.keep(job.key, 2, 6, TAIL, 0)
-    tell(world, Deliver(job.key, 2, None))
-    tell(world, Deliver(job.key, 2, None))
+    tell(world, Deliver(job.key, 2, 6, None))
+    tell(world, Deliver(job.key, 2, 6, None))
     tell(world, Failed(job.key, "X", "", 0, {}, b""))
     assert owner.told == [("dispatched", job.key), ("hel", job.key), ("completed", job.key)]
     assert balance(world) == (1, 1)
 
 
+def test_text_counts_from_the_jobs_own_node_alone(world: World) -> None:
+    owner = Owner()
+    job = accept(world, owner)
+    tell(world, Dispatched(job.key, 1, 5))
+    desk_of(world.gateways[0]).partial(job.key, 6, b"forged")
+    desk_of(world.gateways[0]).partial(job.key, 5, b"hel")
+    assert owner.told == [("dispatched", job.key), ("hel", job.key)]
+
+
 def test_a_lost_result_fails_the_job_rather_than_leaving_it_open(world: World) -> None:
     owner = Owner()
     job = accept(world, owner)
-    tell(world, Deliver(job.key, 1, ArenaRef(0, 0, 9, 99)))
+    tell(world, Deliver(job.key, 1, 6, ArenaRef(0, 0, 9, 99)))
     assert owner.told == [(ErrorCode.INTERNAL_ERROR, job.key)]
     assert world.count("payloads_lost_total") == 1
 
@@ -101,7 +110,7 @@ def test_a_result_for_a_job_that_was_given_up_is_still_taken_off_the_shelf(world
     job = accept(world, owner)
     world.gateways[0]._results.keep(job.key, 1, 6, TAIL, 0)
     desk_of(world.gateways[0]).cancel(job, Cancellation.SESSION_CLOSED)
-    tell(world, Deliver(job.key, 1, None))
+    tell(world, Deliver(job.key, 1, 6, None))
     assert len(world.gateways[0]._results) == 0
     assert owner.told == []
 
@@ -162,10 +171,10 @@ class DeskMachine(RuleBasedStateMachine):
         was_live = job.key in self.live
         told = len(self.owner.told)
         if outcome == "deliver":
-            self.world.gateways[0]._results.keep(job.key, 1, 5, TAIL, 0)
-            tell(self.world, Deliver(job.key, 1, None))
+            self.world.gateways[0]._results.keep(job.key, 1, 6, TAIL, 0)
+            tell(self.world, Deliver(job.key, 1, 6, None))
         elif outcome == "lose":
-            tell(self.world, Deliver(job.key, 2, None))
+            tell(self.world, Deliver(job.key, 2, 6, None))
         elif outcome == "fail":
             tell(self.world, Failed(job.key, "X", "", 0, {}, b""))
         elif was_live:

@@ -79,10 +79,10 @@ def test_records_go_and_come(dispatchers: Callable[[], Dispatcher]) -> None:
         link.send(Submit(2, 7))
         received = await dispatcher.receive(2)
         assert received == [Submit(1, 7), Submit(2, 7)]
-        dispatcher.channel.queue(Deliver(1, 1, None))
+        dispatcher.channel.queue(Deliver(1, 1, 2, None))
         dispatcher.channel.flush()
         await until(lambda: bool(delivered))
-        assert delivered == [Deliver(1, 1, None)]
+        assert delivered == [Deliver(1, 1, 2, None)]
         assert lost == []
 
     run(test)
@@ -102,7 +102,7 @@ def test_a_record_that_breaks_its_handler_does_not_take_others_along(
 
         link.route({Deliver: deliver})
         link.attach(*dispatcher.ours)
-        dispatcher.channel.queue_all([Deliver(1, 1, None), Deliver(2, 1, None)])
+        dispatcher.channel.queue_all([Deliver(1, 1, 2, None), Deliver(2, 1, 2, None)])
         dispatcher.channel.flush()
         await until(lambda: len(delivered) == 2)
         assert lost == []

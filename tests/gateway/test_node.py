@@ -5,7 +5,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from scheduler.config import Config, JobTimeoutSettings, NodeHealthSettings, SchedulerSettings
+from scheduler.config import (
+    Config,
+    JobTimeoutSettings,
+    LimitSettings,
+    NodeHealthSettings,
+    SchedulerSettings,
+)
 from scheduler.protocol.codes import code_index
 from scheduler.protocol.ids import slot_of
 from scheduler.protocol.records import AuditNode, DrainNode, RunningAttempt
@@ -484,6 +490,93 @@ def test_a_job_that_was_never_the_nodes_is_cancelled(world: World, job_id: str) 
     assert told[0]["type"] == "node_register_ack"
     assert [(m["type"], m.get("job_id")) for m in told[1:]] == [("job_cancel", job_id)]
     assert held(world, node) == 0
+
+
+def test_a_result_sent_before_the_ack_counts_where_the_job_was_kept(world: World) -> None:
+    node, session = world.node(node_id="node-7"), world.session()
+    session.speak()
+    [job] = node.jobs()
+    node.hang_up()
+    back = FakeNode(world, 0)
+    back.register(node_id="node-7", running_jobs=running_of(job))
+    back.id = "node-7"
+    back.answer(job)
+    assert session.heard_types().count("translation_result") == 1
+    assert world.core.counts.reclaimed_total == 1
+    assert world.count("payload_bytes") == 0
+
+
+def liar_that_claims(world: World, job: dict[str, Any]) -> FakeNode:
+    """Return a node whose claim of another's job the dispatcher has not judged yet."""
+    liar = FakeNode(world, 0)
+    liar.register(node_id="liar", running_jobs=running_of(job))
+    liar.id = "liar"
+    return liar
+
+
+def say_result(node: FakeNode, job: dict[str, Any], text: str) -> None:
+    """Send a result and leave its record in the pipe."""
+    node.say(
+        type="job_result",
+        job_id=job["job_id"],
+        attempt_id=job["attempt_id"],
+        node_id=node.id,
+        session_id=job["session_id"],
+        utterance_index=0,
+        success=True,
+        text_translated=text,
+        trace_id=job["trace_id"],
+    )
+
+
+def test_text_for_a_job_that_is_only_claimed_reaches_nobody(world: World) -> None:
+    node, session = world.node(node_id="node-7"), world.session()
+    session.speak()
+    [job] = node.jobs()
+    liar = liar_that_claims(world, job)
+    for _ in range(2):  # before it is a member, and after
+        liar.say(
+            type="asr_partial",
+            job_id=job["job_id"],
+            node_id="liar",
+            session_id="s",
+            utterance_index=0,
+            text="forged",
+            is_final=True,
+            trace_id="t",
+        )
+        world.settle()
+    assert session.heard_types() == ["DISPATCHED"]
+
+
+@pytest.mark.parametrize("liar_is_first", [True, False])
+def test_a_claim_does_no_harm_to_the_result_of_who_holds_the_job(
+    world: World, liar_is_first: bool
+) -> None:
+    node, session = world.node(node_id="node-7"), world.session()
+    session.speak()
+    [job] = node.jobs()
+    liar = liar_that_claims(world, job)
+    for teller, text in [(liar, "forged"), (node, "true")][:: 1 if liar_is_first else -1]:
+        say_result(teller, job, text)
+    world.settle()
+    assert session.heard()[-1]["text_translated"] == "true"
+    assert world.count("payload_bytes") == 0
+    assert len(world.gateways[0]._results) == 0
+
+
+def test_what_a_node_says_before_the_ack_is_kept_up_to_the_size_of_one_message(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(Config(limits=LimitSettings(message_bytes_max=4096)))
+    node = FakeNode(world, 0)
+    node.register(node_id="node-7")
+    node.id = "node-7"
+    for text in ("x" * 3000, "y" * 3000, "z"):
+        node.say(type="node_error", node_id="node-7", code="X", message=text)
+    assert [m["code"] for m in node.wire.take()] == ["INVALID_MESSAGE"]
+    world.settle()
+    assert world.count("node_errors_total") == 2
 
 
 def test_a_node_of_a_gateway_that_leaves_gets_no_more_jobs(world: World) -> None:

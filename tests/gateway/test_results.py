@@ -29,14 +29,15 @@ def shelf(world: World) -> ResultShelf:
 def test_a_result_for_an_own_job_stays_in_the_process(world: World, shelf: ResultShelf) -> None:
     assert shelf.keep(OWN, 1, NODE, TAIL, 0) == Result(OWN, 1, NODE)
     assert world.count("arena_used_bytes") == 0
-    assert shelf.take(OWN, 1) == TAIL
-    assert shelf.take(OWN, 1) is None
+    assert shelf.take(OWN, 1, NODE) == TAIL
+    assert shelf.take(OWN, 1, NODE) is None
 
 
 def test_a_result_for_another_gateways_job_lies_in_the_arena_until_released(
     world: World, shelf: ResultShelf
 ) -> None:
     record = shelf.keep(FOREIGN, 2, NODE, TAIL, 0)
+    assert record is not None
     assert record.payload is not None
     payload = world.payloads[1].fetch(record.payload)
     assert payload is not None
@@ -49,12 +50,32 @@ def test_a_result_for_another_gateways_job_lies_in_the_arena_until_released(
 
 def test_a_discarded_result_frees_its_room(world: World, shelf: ResultShelf) -> None:
     shelf.keep(FOREIGN, 1, NODE, TAIL, 0)
-    shelf.discard(FOREIGN, 2)
+    shelf.discard(FOREIGN, 2, NODE)
     assert len(shelf) == 1
-    shelf.discard(FOREIGN, 1)
-    shelf.discard(FOREIGN, 1)
+    shelf.discard(FOREIGN, 1, NODE)
+    shelf.discard(FOREIGN, 1, NODE)
     assert len(shelf) == 0
     assert world.count("arena_used_bytes") == 0
+
+
+@pytest.mark.parametrize("job", [OWN, FOREIGN])
+def test_a_second_result_of_an_attempt_is_not_kept(
+    world: World, shelf: ResultShelf, job: int
+) -> None:
+    assert shelf.keep(job, 1, NODE, TAIL, 0) is not None
+    used = (world.count("payload_bytes"), world.count("arena_used_bytes"))
+    assert shelf.keep(job, 1, NODE, TAIL, 0) is None
+    assert (world.count("payload_bytes"), world.count("arena_used_bytes")) == used
+    shelf.discard(job, 1, NODE)
+    assert world.count("payload_bytes") == world.count("arena_used_bytes") == 0
+
+
+def test_what_is_told_of_one_node_does_not_hit_anothers_result(shelf: ResultShelf) -> None:
+    for node in (NODE, NODE + 1):
+        assert shelf.keep(OWN, 1, node, TAIL, 0) is not None
+    shelf.discard(OWN, 1, NODE + 1)
+    assert shelf.take(OWN, 1, NODE + 1) is None
+    assert shelf.take(OWN, 1, NODE) == TAIL
 
 
 def test_a_result_that_nobody_asks_for_is_freed_in_the_end(
@@ -70,7 +91,10 @@ def test_what_is_kept_can_be_told_again(shelf: ResultShelf) -> None:
     first = shelf.keep(OWN, 1, NODE, TAIL, 0)
     second = shelf.keep(FOREIGN, 3, NODE + 1, TAIL, 0)
     assert list(shelf.records()) == [first, second]
-    assert list(shelf.attempts_of(NODE + 1)) == [RunningAttempt(FOREIGN, 3)]
+    assert shelf.attempts() == {
+        NODE: [RunningAttempt(OWN, 1)],
+        NODE + 1: [RunningAttempt(FOREIGN, 3)],
+    }
 
 
 def test_without_room_nothing_is_kept(shelf: ResultShelf) -> None:

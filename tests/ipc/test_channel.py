@@ -56,9 +56,9 @@ def test_records_arrive_in_order_in_both_directions(ends: tuple[Gateway, Dispatc
     assert gateway.flush()
     assert dispatcher.receive() == sent
     dispatcher.queue(Assign(1, 1, 2, None))
-    dispatcher.queue(Deliver(1, 1, None))
+    dispatcher.queue(Deliver(1, 1, 2, None))
     assert dispatcher.flush()
-    assert gateway.receive() == [Assign(1, 1, 2, None), Deliver(1, 1, None)]
+    assert gateway.receive() == [Assign(1, 1, 2, None), Deliver(1, 1, 2, None)]
 
 
 def test_nothing_there_is_no_records(ends: tuple[Gateway, Dispatcher]) -> None:

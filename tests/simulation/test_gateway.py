@@ -145,9 +145,9 @@ def test_a_delivered_result_must_be_there_unless_its_keeper_died(bench: Bench) -
         bench.gateway.submit(bench.session, 7)
     bench.arenas.there = False
     with pytest.raises(InvariantViolation, match="can be read"):
-        bench.gateway.receive(Deliver(FIRST, 1, ArenaRef(1, 0, 1, 1)))
+        bench.gateway.receive(Deliver(FIRST, 1, 5, ArenaRef(1, 0, 1, 1)))
     bench.arenas.died = True
-    bench.gateway.receive(Deliver(FIRST + 1, 1, ArenaRef(1, 0, 1, 1)))
+    bench.gateway.receive(Deliver(FIRST + 1, 1, 5, ArenaRef(1, 0, 1, 1)))
     assert bench.outcomes.how(FIRST + 1) == "failed"
 
 
@@ -160,7 +160,7 @@ def test_a_result_stays_until_it_is_acknowledged(bench: Bench) -> None:
     assert [type(record) for record in sent] == [Result, Result]
     assert sent[0].payload != sent[1].payload
     assert len(bench.gateway.shelf) == 2
-    bench.gateway.receive(Discard(ELSEWHERE, 1))
+    bench.gateway.receive(Discard(ELSEWHERE, 1, REF))
     bench.gateway.receive(CancelAttempt(ELSEWHERE + 1, 1, REF, "superseded"))
     assert not bench.gateway.shelf
 

@@ -33,7 +33,7 @@ def test_a_seed_replays_its_run() -> None:
 
 def test_the_worlds_see_everything_that_can_happen() -> None:
     seen: dict[str, int] = {}
-    for seed in range(40):
+    for seed in range(60):
         report = simulate(seed, steps=1_500)
         for name, count in (report.counts | report.outcomes).items():
             seen[name] = seen.get(name, 0) + count
