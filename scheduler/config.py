@@ -428,7 +428,8 @@ class ObservabilitySettings(_Table, frozen=True):
 
     log_level: Annotated[LogLevel, _help("least severe level shown")] = "info"
     levels: Annotated[
-        dict[str, LogLevel],
+        # What SIGHUP changes goes to the other processes in one control message.
+        Annotated[dict[Annotated[str, Meta(max_length=128)], LogLevel], Meta(max_length=64)],
         _help(
             "levels of single modules and those below them; a name and its level each, as in "
             '{ "scheduler.gateway" = "debug" }'

@@ -174,7 +174,8 @@ def _allowed(kind: Type, unit: str) -> str:
         case ListType():
             return f"list of {_allowed(kind.item_type, '')}"
         case DictType():
-            return f"table of {_allowed(kind.value_type, '')}"
+            most = f"at most {kind.max_length}: " if kind.max_length else ""
+            return f"table of {most}{_allowed(kind.value_type, '')}"
         case StructType():
             return f"{{ {', '.join(field.name for field in kind.fields)} }}"
         case _:

@@ -11,12 +11,14 @@ from scheduler.config import (
     MASK,
     SECRETS,
     Config,
+    ObservabilitySettings,
     ServerSettings,
     load,
     table_at,
     without_secrets,
 )
 from scheduler.errors import ConfigError
+from scheduler.ipc.control import MESSAGE_BYTES_MAX, SetLogging
 
 SECRET = "open sesame"  # noqa: S105
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -354,6 +356,17 @@ def test_a_wrong_level_names_those_that_are_allowed(tmp_path: Path) -> None:
     said = refusal(tmp_path, '[observability.levels]\n"scheduler.gateway" = "loud"\n')
     assert "observability.levels" in said
     assert "expected one of 'debug', 'error', 'info', 'warning'" in said
+
+
+def test_the_longest_table_of_levels_fits_into_a_control_message(tmp_path: Path) -> None:
+    names = [f"{'x' * 125}{number:03}" for number in range(64)]
+    longest = SetLogging(ObservabilitySettings(levels=dict.fromkeys(names, "warning")))
+    assert len(msgspec.msgpack.encode(longest)) < MESSAGE_BYTES_MAX
+    for too_many, bound in (([*names, "y"], "<= 64"), (["x" * 129], "<= 128")):
+        table = "".join(f'{name} = "debug"\n' for name in too_many)
+        said = refusal(tmp_path, f"[observability.levels]\n{table}")
+        assert "observability.levels" in said
+        assert bound in said
 
 
 @pytest.mark.parametrize("name", ["scheduler.gatway", "asyncio", "", "scheduler..", "../etc"])
