@@ -1,6 +1,7 @@
 """What every test gets: the check that it left nothing behind, and a real scheduler on demand."""
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +17,9 @@ from tests.leaks import LeakCheck, mark_descendants, marked_processes
 # replays a failure anywhere; examples stay random on CI too, where hypothesis would fix them.
 hypothesis.settings.register_profile("random", deadline=None, print_blob=True, derandomize=False)
 hypothesis.settings.load_profile("random")
+
+# A shell has what it runs in the background ignore Ctrl-C, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # libuv opens one pipe for signals with its first loop and keeps it: not a leak of some test.
 uvloop.new_event_loop().close()
