@@ -94,7 +94,10 @@ class Describer:
         if column.dtype.startswith("S"):
             return [text.decode(errors="replace") for text in found]
         if column.width > 1 and block.name in _LABELS:
-            return [dict(zip(_LABELS[block.name], row, strict=True)) for row in found]
+            labels = _LABELS[block.name]
+            if column.width > len(labels):
+                found = array.reshape(len(array), len(labels), -1).tolist()
+            return [dict(zip(labels, row, strict=True)) for row in found]
         if block is NODES and column.name == "status":
             return [Status(status).wire for status in found]
         return found

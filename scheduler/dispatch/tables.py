@@ -68,7 +68,7 @@ class Tables:
         self.service_rate_limited_total: Int64s = column(SERVICES.name, "rate_limited_total")
         self.service_marked_total: Int64s = column(SERVICES.name, "marked_total")
         self.excluded_total: Int64s = column(EXCLUSIONS.name, "excluded_total")[0]
-        self.excluded_samples: Int64s = column(EXCLUSIONS.name, "sample_refs").reshape(
+        self.excluded_samples: Int64s = column(EXCLUSIONS.name, "sample_refs")[0].reshape(
             len(Exclusion), SAMPLES_MAX
         )
         self.missing_by_reason_total = storms("model_missing_by_reason_total")

@@ -32,7 +32,7 @@ from msgspec import Struct
 
 from scheduler.protocol.cancellations import CANCEL_LABELS
 from scheduler.protocol.codes import CODE_LABELS
-from scheduler.protocol.exclusions import Exclusion
+from scheduler.protocol.exclusions import SAMPLES_MAX, Exclusion
 from scheduler.protocol.missing import MISSING_REASONS
 from scheduler.protocol.requirements import SERVICE_ID_BYTES_MAX
 
@@ -395,7 +395,14 @@ EXCLUSIONS = Block(
     "Why jobs ended with NO_AVAILABLE_NODE, in the order of protocol.exclusions.Exclusion.",
     (
         _totals("excluded", "dispatcher", "nodes that were out of the question", Exclusion),
-        Column("sample_ref", "i8", "", "dispatcher", "one of them, the latest", len(Exclusion)),
+        Column(
+            "sample_refs",
+            "i8",
+            "",
+            "dispatcher",
+            "SAMPLES_MAX of them for each reason, the latest first, 0 where there are fewer",
+            len(Exclusion) * SAMPLES_MAX,
+        ),
     ),
     by_row=True,
 )

@@ -2,6 +2,9 @@
 
 from enum import StrEnum
 
+SAMPLES_MAX = 5
+"""Nodes that operators are told by name for each reason."""
+
 
 class Exclusion(StrEnum):
     """Reasons, in the order in which they are looked at; a node counts under the first."""

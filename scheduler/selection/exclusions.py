@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.config import LoadBalancerSettings
-from scheduler.protocol.exclusions import Exclusion
+from scheduler.protocol.exclusions import SAMPLES_MAX, Exclusion
 from scheduler.protocol.ids import NO_NODE, slot_of
 from scheduler.protocol.status import Status
 from scheduler.selection.columns import Int64s, NodeColumns, Words
@@ -27,14 +27,14 @@ Reasons = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Excluded:
-    """Nodes by reason: `reasons` has those that hold; the arrays have shape (reasons,).
+    """Nodes by reason: `reasons` has those that hold; `counts` has shape (reasons,).
 
-    `samples` are references of one node each, NO_NODE where there is none.
+    `samples` are references of up to SAMPLES_MAX nodes for the index of each reason that holds.
     """
 
     reasons: dict[str, int]
     counts: Int64s
-    samples: Int64s
+    samples: dict[int, list[int]]
 
 
 def reasons(
@@ -91,8 +91,9 @@ def look(
     found = reasons(nodes, limits, services, failed, paired)
     first_row = 0 if paired == NO_NODE else slot_of(paired)
     counts = np.bincount(found[found >= 0], minlength=ELIGIBLE + 1)[:ELIGIBLE].astype(np.int64)
-    samples = np.full(ELIGIBLE, NO_NODE, np.int64)
+    by_reason, samples = {}, {}
     for index in counts.nonzero()[0].tolist():
-        samples[index] = nodes.ref[first_row + int((found == index).argmax())]
-    by_reason = {REASONS[index].value: int(counts[index]) for index in counts.nonzero()[0].tolist()}
+        by_reason[REASONS[index].value] = int(counts[index])
+        rows = first_row + np.flatnonzero(found == index)[:SAMPLES_MAX]
+        samples[index] = nodes.ref[rows].tolist()
     return Excluded(by_reason, counts, samples)

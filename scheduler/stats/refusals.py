@@ -1,12 +1,12 @@
 """Why jobs were refused or failed, since the start of the program."""
 
 import msgspec
-import numpy as np
 from msgspec import Struct
 
 from scheduler.memory.layout import EXCLUSIONS, NODES
 from scheduler.memory.views import Views
-from scheduler.protocol.exclusions import Exclusion
+from scheduler.protocol.exclusions import SAMPLES_MAX, Exclusion
+from scheduler.protocol.ids import slot_of
 from scheduler.protocol.status import Status
 from scheduler.stats.metric_readers import code_totals, exclusion_totals
 
@@ -15,7 +15,7 @@ class Refusals(Struct, frozen=True):
     """Totals by exclusion reason and by error code; only those that are not 0.
 
     `excluded` counts nodes, once for each job that ended with NO_AVAILABLE_NODE. `samples` names
-    nodes that were excluded lately, while they are known.
+    for each reason up to 5 nodes that were excluded lately, the latest first, while known.
     """
 
     excluded: dict[str, int]
@@ -41,20 +41,22 @@ def _counted(totals: dict[str, int]) -> dict[str, int]:
 
 
 def _samples(views: Views) -> dict[str, list[str]]:
-    totals = views.column(EXCLUSIONS.name, "excluded_total")[0].tolist()
-    refs = views.column(EXCLUSIONS.name, "sample_ref")[0].tolist()
+    refs = views.column(EXCLUSIONS.name, "sample_refs").reshape(len(Exclusion), SAMPLES_MAX)
     return {
         reason.value: node_ids
-        for reason, total, ref in zip(Exclusion, totals, refs, strict=True)
-        if total and (node_ids := _ids_of(views, ref))
+        for reason, latest in zip(Exclusion, refs.tolist(), strict=True)
+        if (node_ids := _ids_of(views, latest))
     }
 
 
-def _ids_of(views: Views, ref: int) -> list[str]:
-    """Return the id that belongs to a reference, none where the node has left the table."""
+def _ids_of(views: Views, refs: list[int]) -> list[str]:
+    """Return the ids that belong to references, but for nodes that have left the table."""
     column = views.column
-    held = (column(NODES.name, "ref") == ref) & (column(NODES.name, "status") != Status.FREE)
+    held = column(NODES.name, "ref")
+    status = column(NODES.name, "status")
+    node_id = column(NODES.name, "node_id")
     return [
-        column(NODES.name, "node_id")[slot].decode(errors="replace")
-        for slot in np.flatnonzero(held).tolist()
+        node_id[slot].decode(errors="replace")
+        for ref in dict.fromkeys(refs)  # one may stand there twice while they are written
+        if held[slot := slot_of(ref)] == ref and status[slot] != Status.FREE
     ]

@@ -4,6 +4,7 @@ import math
 import random
 from typing import Any
 
+from scheduler.protocol.exclusions import SAMPLES_MAX
 from tests.browser import stub_insight as insight
 
 Json = dict[str, Any]
@@ -221,7 +222,7 @@ class StubData:
             },
             "failed_by_code": self.failed_by_code,
             "refused_by_code": {"SERVER_BUSY": 96, "RATE_LIMITED": 12},
-            "samples": self.refusal_samples,
+            "samples": {reason: ids[:SAMPLES_MAX] for reason, ids in self.refusal_samples.items()},
         }
 
     def waterfall(self, now_ms: int) -> Json:

@@ -13,6 +13,7 @@ from scheduler.memory.layout import (
     Block,
 )
 from scheduler.protocol.codes import CODE_LABELS
+from scheduler.protocol.exclusions import SAMPLES_MAX
 from scheduler.protocol.missing import MISSING_REASONS
 from scheduler.protocol.status import Status
 from tests.stats.world import World, make_world
@@ -66,6 +67,7 @@ def test_what_counts_by_something_names_it(world: World) -> None:
     assert tuple(codes["jobs_failed_by_code_total"]) == CODE_LABELS
     (exclusions,) = describer(world).rows(EXCLUSIONS)
     assert exclusions["excluded_total"]["no_free_slot"] == 0
+    assert exclusions["sample_refs"]["no_free_slot"] == [0] * SAMPLES_MAX
 
 
 def test_columns_may_be_left_out(world: World) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from scheduler.dispatch import misses as module
-from scheduler.protocol.exclusions import Exclusion
+from scheduler.protocol.exclusions import SAMPLES_MAX, Exclusion
 from scheduler.selection.exclusions import look
 from tests.dispatch.desk import Desk, settings
 
@@ -62,3 +62,32 @@ def test_only_jobs_that_end_count_the_nodes_that_were_excluded() -> None:
     assert desk.tables.excluded_total.sum() == 0
     desk.tick(1.5)
     assert desk.tables.excluded_total[FULL] == 2
+
+
+def samples(desk: Desk, reason: Exclusion) -> list[int]:
+    refs: list[int] = desk.tables.excluded_samples[list(Exclusion).index(reason)].tolist()
+    return [ref for ref in refs if ref]
+
+
+def test_some_nodes_of_each_reason_are_kept_the_latest_first() -> None:
+    desk = Desk(SHORT_WAIT, nodes=16)
+    earlier = [desk.node(f"early-{number}", healthy=False) for number in range(3)]
+    desk.place(1)
+    desk.tick(1.5)
+    assert samples(desk, Exclusion.NOT_READY) == earlier
+    for node in earlier:
+        desk.lose(node)
+    later = [desk.node(f"late-{number}", healthy=False) for number in range(3)]
+    desk.place(2)
+    desk.tick(1.5)
+    assert samples(desk, Exclusion.NOT_READY) == [*later, *earlier][:SAMPLES_MAX]
+    assert samples(desk, Exclusion.OFFLINE) == earlier
+
+
+def test_no_more_nodes_are_kept_than_are_told() -> None:
+    desk = Desk(SHORT_WAIT, nodes=16)
+    for number in range(SAMPLES_MAX + 2):
+        desk.node(f"n-{number}", healthy=False)
+    desk.place(1)
+    desk.tick(1.5)
+    assert len(set(samples(desk, Exclusion.NOT_READY))) == SAMPLES_MAX

@@ -2,6 +2,8 @@ import pytest
 
 from scheduler.dispatch.tables import Tables
 from scheduler.memory.layout import NODES, SERVICE_WORDS, SERVICES_MAX, Dimensions, Layout
+from scheduler.memory.segment import Segment
+from scheduler.protocol.exclusions import SAMPLES_MAX
 from scheduler.selection.columns import NodeColumns
 
 
@@ -14,6 +16,19 @@ def test_allocated_tables_have_the_shapes_and_types_of_the_layout() -> None:
     assert tables.scores.shape == (3, 5)
     assert tables.class_services.shape == (3, SERVICE_WORDS)
     assert tables.service_ids.shape == (SERVICES_MAX,)
+
+
+def test_samples_of_excluded_nodes_are_kept_in_the_memory_they_came_from() -> None:
+    dimensions = Dimensions(gateways=1, nodes=1, sessions_per_gateway=1, classes=1)
+    segment = Segment.create(dimensions, epoch="e", started_ms=0, started_ns=0)
+    try:
+        tables = Tables(segment.views.column, segment.views.scores())
+        tables.excluded_samples[1, 2] = 7
+        kept = segment.views.column("exclusions", "sample_refs")
+        assert kept[0].tolist().index(7) == SAMPLES_MAX + 2
+        del tables, kept
+    finally:
+        segment.close()
 
 
 @pytest.mark.parametrize("attribute", ["usage_ref", "heartbeat_ns", "external_jobs"])

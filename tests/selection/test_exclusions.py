@@ -145,13 +145,13 @@ def test_nodes_that_were_out_of_the_question_are_counted_with_a_sample() -> None
         desk.submit(job)
         failure_of(desk.tick(1.0))
     totals = dict(zip(Exclusion, desk.tables.excluded_total.tolist(), strict=True))
-    samples = dict(zip(Exclusion, desk.tables.excluded_sample.tolist(), strict=True))
+    samples = dict(zip(Exclusion, desk.tables.excluded_samples.tolist(), strict=True))
     assert {reason: total for reason, total in totals.items() if total} == {
         Exclusion.NOT_INSTALLED: 2,
         Exclusion.OFFLINE: 2,
     }
-    assert samples[Exclusion.NOT_INSTALLED] == node
-    assert samples[Exclusion.FULL] == 0
+    assert samples[Exclusion.NOT_INSTALLED] == [node, 0, 0, 0, 0]
+    assert not any(samples[Exclusion.FULL])
 
 
 def test_a_job_that_failed_for_another_reason_is_not_counted() -> None:

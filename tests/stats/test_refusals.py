@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 
 from scheduler.protocol.codes import code_index
-from scheduler.protocol.exclusions import Exclusion
+from scheduler.protocol.exclusions import SAMPLES_MAX, Exclusion
 from scheduler.protocol.ids import node_ref
 from scheduler.protocol.status import Status
 from scheduler.stats.refusals import refusals_json
@@ -20,9 +20,10 @@ def world() -> Iterator[World]:
         yield world
 
 
-def exclude(world: World, reason: int, total: int, ref: int) -> None:
+def exclude(world: World, reason: int, total: int, *refs: int) -> None:
     world.views.column("exclusions", "excluded_total")[0, reason] = total
-    world.views.column("exclusions", "sample_ref")[0, reason] = ref
+    first = reason * SAMPLES_MAX
+    world.views.column("exclusions", "sample_refs")[0, first : first + len(refs)] = refs
 
 
 def test_only_what_happened_is_told(world: World) -> None:
@@ -39,6 +40,18 @@ def test_only_what_happened_is_told(world: World) -> None:
         }
 
     serve(talk, metrics=metric_sources(world))
+
+
+def test_several_nodes_are_named_for_a_reason_each_once(world: World) -> None:
+    for slot in range(SAMPLES_MAX):
+        world.put_node(slot, f"node-{slot}")
+    refs = [node_ref(slot, 1) for slot in reversed(range(SAMPLES_MAX))]
+    exclude(world, FULL, 9, *refs)
+    exclude(world, OFFLINE, 2, refs[1], refs[0], refs[1])
+    assert json.loads(refusals_json(world.reader_views()))["samples"] == {
+        "offline": ["node-3", "node-4"],
+        "no_free_slot": [f"node-{slot}" for slot in reversed(range(SAMPLES_MAX))],
+    }
 
 
 def test_a_node_that_has_left_is_no_sample(world: World) -> None:
