@@ -36,6 +36,7 @@ from scheduler.protocol.records import (
     NodeServices,
     OfferPairing,
     PairingAnswer,
+    PairingClaimed,
     PairingOffered,
     Partial,
     RegisterNode,
@@ -209,6 +210,8 @@ class Dispatcher:
         node = self._table.by_ref(answer)
         assert node is not None, "a node's code is withdrawn when it goes offline"
         self.counts.pairings_made_total += 1
+        # Or its gateway would offer the code to the next dispatcher.
+        self.outbox[node.gateway].append(PairingClaimed(node.ref, record.code))
         self.outbox[gateway].append(PairingAnswer(record.conn, node.ref, node.node_id, ""))
 
     # --- taking over from an earlier dispatcher ------------------------------------------

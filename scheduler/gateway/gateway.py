@@ -24,6 +24,7 @@ from scheduler.protocol.records import (
     NodeRefused,
     NodeStatusChanged,
     PairingAnswer,
+    PairingClaimed,
     PairingOffered,
 )
 
@@ -62,6 +63,7 @@ class Gateway:
                 NodeStatusChanged: self._node_status_changed,
                 DrainRequested: self._drain_requested,
                 PairingOffered: self._pairing_offered,
+                PairingClaimed: self._pairing_claimed,
                 PairingAnswer: self._pairing_answer,
                 AuditNode: self._audit_node,
             }
@@ -179,6 +181,11 @@ class Gateway:
         node = self._nodes_by_ref.get(record.node)
         if node is not None:
             node.pairing_offered(record)
+
+    def _pairing_claimed(self, record: PairingClaimed) -> None:
+        node = self._nodes_by_ref.get(record.node)
+        if node is not None:
+            node.pairing_claimed(record)
 
     def _audit_node(self, record: AuditNode) -> None:
         node = self._nodes_by_ref.get(record.node)

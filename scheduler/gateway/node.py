@@ -73,6 +73,7 @@ from scheduler.protocol.records import (
     NodeServices,
     NodeStatusChanged,
     OfferPairing,
+    PairingClaimed,
     PairingOffered,
     Partial,
     RegisterNode,
@@ -473,6 +474,10 @@ class NodePeer:
             return
         if message is not None:
             self._connection.send(encode(message))
+
+    def pairing_claimed(self, record: PairingClaimed) -> None:
+        """A session has used the node's code up."""
+        self._code.claimed(record)
 
     @property
     def attempts(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from scheduler.gateway.context import GatewayContext
 from scheduler.gateway.messages import busy
 from scheduler.protocol.node import PairingCode
-from scheduler.protocol.records import PairingOffered
+from scheduler.protocol.records import PairingClaimed, PairingOffered
 
 _DRAWS_MAX = 10
 
@@ -54,3 +54,9 @@ class PairingCodeDraw:
         self._code = record.code
         self._expires_ns = self._context.now_ns + round(self._ttl_seconds * 1e9)
         return PairingCode(record.code, round(self._ttl_seconds))
+
+    def claimed(self, record: PairingClaimed) -> None:
+        """Forget the code: it is used up. The node may have another one by now."""
+        if record.code == self._code:
+            self._code = ""
+            self._expires_ns = 0

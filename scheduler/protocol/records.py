@@ -357,6 +357,13 @@ class AuditNode(Struct, array_like=True, tag=14):
     attempts: list[RunningAttempt]
 
 
+class PairingClaimed(Struct, array_like=True, tag=15):
+    """A session has paired with this code of a node of yours: it is good no more."""
+
+    node: int
+    code: str
+
+
 ToGateway = (
     Assign
     | Dispatched
@@ -372,6 +379,7 @@ ToGateway = (
     | PairingAnswer
     | DrainRequested
     | AuditNode
+    | PairingClaimed
 )
 
 TIMED_OUT = "timeout"

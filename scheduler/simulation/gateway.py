@@ -36,6 +36,7 @@ from scheduler.protocol.records import (
     NodeStatusChanged,
     OfferPairing,
     PairingAnswer,
+    PairingClaimed,
     PairingOffered,
     Partial,
     PartialText,
@@ -117,6 +118,8 @@ class Socket:
     ref: int = NO_NODE
     status: Status = Status.REGISTERING
     attempts: dict[int, int] = field(default_factory=dict)
+    code: str = ""
+    """The pairing code that the node has; for how long it is good, the dispatcher alone knows."""
 
 
 class GatewayModel:
@@ -160,6 +163,7 @@ class GatewayModel:
             NodeRefused: self._node_refused,
             NodeStatusChanged: self._node_status_changed,
             PairingOffered: self._pairing_offered,
+            PairingClaimed: self._pairing_claimed,
             PairingAnswer: self._pairing_answer,
             DrainRequested: lambda _: None,
             AuditNode: self._audit_node,
@@ -404,8 +408,14 @@ class GatewayModel:
 
     def _pairing_offered(self, record: PairingOffered) -> None:
         socket = self._by_ref.get(record.node)
-        if socket is not None and record.accepted:
+        if socket is not None and record.accepted and record.code != socket.code:
+            socket.code = record.code
             socket.node.pairing_code(record.code)
+
+    def _pairing_claimed(self, record: PairingClaimed) -> None:
+        socket = self._by_ref.get(record.node)
+        if socket is not None and record.code == socket.code:
+            socket.code = ""
 
     # --- dispatchers that come and go ----------------------------------------------------
 
@@ -430,6 +440,9 @@ class GatewayModel:
         self._send(AnnounceDone())
         for result in self.shelf.values():
             self._send(result)
+        for socket in self.sockets.values():
+            if socket.ref != NO_NODE and socket.code:
+                self._send(OfferPairing(socket.ref, socket.code))
         for conn, (session, code) in self._claims.items():
             self._send(ClaimPairing(conn, code, session.address))
 

@@ -31,6 +31,7 @@ from scheduler.protocol.records import (
     NodeGone,
     NodeStatusChanged,
     PairingAnswer,
+    PairingClaimed,
     PairingOffered,
     PartialText,
     RegisterNode,
@@ -286,6 +287,9 @@ class Ledger:
             case PairingOffered() if effect.accepted:
                 self._codes = {c: of for c, of in self._codes.items() if of != effect.node}
                 self._codes[effect.code] = effect.node
+            case PairingClaimed():
+                node = self._codes.get(effect.code)
+                check(node == effect.node, "a code pairs once, with its node", effect)
             case PairingAnswer() if effect.code == "":
                 assert isinstance(event, ClaimPairing)
                 node = self._codes.pop(event.code, None)

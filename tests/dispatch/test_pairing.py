@@ -5,7 +5,13 @@ from scheduler.dispatch.pairing import PairingDesk
 from scheduler.dispatch.settings import nanoseconds
 from scheduler.protocol.codes import ErrorCode
 from scheduler.protocol.ids import NO_NODE
-from scheduler.protocol.records import ClaimPairing, OfferPairing, PairingAnswer, PairingOffered
+from scheduler.protocol.records import (
+    ClaimPairing,
+    OfferPairing,
+    PairingAnswer,
+    PairingClaimed,
+    PairingOffered,
+)
 from tests.dispatch.desk import Desk, only
 
 NODE, OTHER = 11, 22
@@ -99,13 +105,16 @@ def test_addresses_that_guess_wrong_are_bounded() -> None:
     assert len(pairing._wrong) == 10_000
 
 
-def test_a_session_is_told_who_it_is_paired_with() -> None:
+def test_a_session_and_its_node_are_told_of_the_pairing() -> None:
     desk = Desk()
     node = desk.node("mine", gateway=1)
     offered = only(PairingOffered, desk.say(1, OfferPairing(node, "123456")))
     assert offered == PairingOffered(node, "123456", True)
     said = desk.say(0, ClaimPairing(5, "123456", HOME))
-    assert said == [(0, PairingAnswer(5, node, "mine", ""))]
+    assert said == [
+        (0, PairingAnswer(5, node, "mine", "")),
+        (1, PairingClaimed(node, "123456")),
+    ]
     said = desk.say(0, ClaimPairing(6, "123456", HOME))
     assert said == [(0, PairingAnswer(6, NO_NODE, "", ErrorCode.INVALID_PAIRING_CODE))]
     counts = desk.counts

@@ -175,6 +175,18 @@ def test_a_pairing_code_outlives_the_dispatcher(world: World) -> None:
     assert session.wire.take()[0]["type"] == "session_init_ack"
 
 
+def test_a_pairing_code_that_was_used_stays_used_under_a_new_dispatcher(pair: World) -> None:
+    node = pair.node(gateway=1)
+    node.say(type="request_pairing_code")
+    pair.settle()
+    code = next(m["code"] for m in node.wire.take() if m["type"] == "pairing_code")
+    first = pair.session(gateway=0, pairing_code=code)
+    assert first.wire.take()[0]["type"] == "session_init_ack"
+    pair.replace_dispatcher()
+    second = pair.session(gateway=0, pairing_code=code)
+    assert [m.get("code") for m in second.wire.take()] == ["INVALID_PAIRING_CODE"]
+
+
 def test_a_node_that_left_before_it_was_accepted_leaves_no_row(world: World) -> None:
     node = FakeNode(world, 0)
     node.register(node_id="node-7")

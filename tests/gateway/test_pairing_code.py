@@ -6,7 +6,7 @@ from scheduler.config import Config, PairingSettings
 from scheduler.errors import PeerError
 from scheduler.gateway.pairing_code import PairingCodeDraw
 from scheduler.protocol.codes import ErrorCode
-from scheduler.protocol.records import PairingOffered
+from scheduler.protocol.records import PairingClaimed, PairingOffered
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.world import World
 
@@ -56,6 +56,19 @@ def test_a_good_code_is_offered_to_a_new_dispatcher_and_not_told_twice(world: Wo
     draw.offer_again()
     assert offers[1] == offers[0]
     assert draw.offered(given(offers[0])) is None
+
+
+def test_a_code_that_was_used_is_offered_no_more(world: World) -> None:
+    draw, offers = make(world)
+    draw.start()
+    draw.offered(given(offers[0]))
+    draw.claimed(PairingClaimed(1, "another"))
+    draw.offer_again()
+    assert offers == [offers[0]] * 2
+    draw.claimed(PairingClaimed(1, offers[0]))
+    draw.offer_again()
+    assert len(offers) == 2
+    assert draw.offered(given(offers[0])) is not None  # should it be drawn once more
 
 
 def test_an_old_code_is_forgotten(make_world: MakeWorld) -> None:

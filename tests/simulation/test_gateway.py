@@ -21,7 +21,10 @@ from scheduler.protocol.records import (
     NodeGone,
     NodeHealth,
     NodeStatusChanged,
+    OfferPairing,
     PairingAnswer,
+    PairingClaimed,
+    PairingOffered,
     RegisterNode,
     Result,
     RunningAttempt,
@@ -241,3 +244,15 @@ def test_a_gateways_death_orphans_its_jobs(bench: Bench) -> None:
     bench.gateway.die()
     assert bench.outcomes.how(FIRST) == "orphaned"
     bench.gateway.receive(Failed(FIRST, "JOB_TIMEOUT", "", 0, {}, b""))
+
+
+def test_a_code_is_offered_to_each_dispatcher_until_it_is_used(bench: Bench) -> None:
+    bench.join()
+    for _ in range(2):  # offered again: the node has it already
+        bench.gateway.receive(PairingOffered(REF, "000007", True))
+    assert bench.node.told == ["accepted", "000007"]
+    bench.attach()
+    assert OfferPairing(REF, "000007") in bench.heard()
+    bench.gateway.receive(PairingClaimed(REF, "000007"))
+    bench.attach()
+    assert OfferPairing not in map(type, bench.heard())
