@@ -229,7 +229,8 @@ class NodePeer:
             installed=self._installed(),
             ready=sorted(ready_services(self._installed(), self._state)),
         )
-        record.running = self._claims
+        # It can't go on with more than it has slots for: what it began last is the likeliest.
+        record.running = self._claims[-record.capacity :]
         return record
 
     def _installed(self) -> list[str]:

@@ -14,6 +14,10 @@ Command = Literal["drain", "resume", "shutdown"]
 
 CAPABILITY_SCHEMA_VERSION = "1.0"
 
+RUNNING_JOBS_MAX = 2048
+"""Attempts that a node may name when it comes back: they fit into a first message, and cost its
+gateway a few ms."""
+
 
 class Gpu(Struct):
     """One GPU of a node; memory in GB."""
@@ -88,7 +92,7 @@ class NodeRegister(Struct, tag="node_register"):
     max_concurrent_jobs: Annotated[int, Meta(ge=1, le=65_536)] | None = None
     name: Annotated[str, Meta(max_length=64)] | None = None
     token: Token | None = None
-    running_jobs: Annotated[list[RunningJob], Meta(max_length=65_536)] | None = None
+    running_jobs: Annotated[list[RunningJob], Meta(max_length=RUNNING_JOBS_MAX)] | None = None
 
 
 class NodeHeartbeat(Struct, tag="node_heartbeat"):

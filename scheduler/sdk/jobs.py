@@ -15,7 +15,14 @@ from msgspec import Raw, Struct
 from msgspec.json import encode
 
 from scheduler.protocol.codes import ErrorCode
-from scheduler.protocol.node import JobAssign, JobResult, NodeAsrPartial, NodeFailure, RunningJob
+from scheduler.protocol.node import (
+    RUNNING_JOBS_MAX,
+    JobAssign,
+    JobResult,
+    NodeAsrPartial,
+    NodeFailure,
+    RunningJob,
+)
 from scheduler.sdk.errors import JobFailed
 
 _log = structlog.get_logger(__name__)
@@ -86,8 +93,12 @@ class JobRunner:
         return len(self._running)
 
     def held(self) -> list[RunningJob]:
-        """Return the attempts that are under way, for a scheduler that lost sight of the node."""
-        return [RunningJob(job_id, attempt_id) for job_id, attempt_id in self._running]
+        """Return the attempts that are under way, for a scheduler that lost sight of the node.
+
+        Only the latest RUNNING_JOBS_MAX: it takes no more.
+        """
+        held = [RunningJob(job_id, attempt_id) for job_id, attempt_id in self._running]
+        return held[-RUNNING_JOBS_MAX:]
 
     async def assign(self, assign: JobAssign) -> None:
         """Start a job, or answer at once that it can't be run here."""

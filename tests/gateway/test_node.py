@@ -14,7 +14,7 @@ from scheduler.config import (
 )
 from scheduler.protocol.codes import code_index
 from scheduler.protocol.ids import slot_of
-from scheduler.protocol.records import AuditNode, DrainNode, RunningAttempt
+from scheduler.protocol.records import AuditNode, DrainNode, RegisterNode, RunningAttempt
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.world import ARENA_BYTES, SERVICES, FakeNode, World
 
@@ -490,6 +490,20 @@ def test_a_job_that_was_never_the_nodes_is_cancelled(world: World, job_id: str) 
     assert told[0]["type"] == "node_register_ack"
     assert [(m["type"], m.get("job_id")) for m in told[1:]] == [("job_cancel", job_id)]
     assert held(world, node) == 0
+
+
+def test_of_many_jobs_that_a_node_claims_the_dispatcher_sees_those_that_it_has_slots_for(
+    world: World,
+) -> None:
+    claims = [{"job_id": f"job-test-{number:X}", "attempt_id": 1} for number in range(1, 2049)]
+    node = FakeNode(world, 0)
+    node.register(node_id="node-7", max_concurrent_jobs=2, running_jobs=claims)
+    (record,) = world.links[0].sent
+    registered = msgspec.msgpack.decode(record, type=RegisterNode)
+    assert registered.running == [RunningAttempt(2047, 1), RunningAttempt(2048, 1)]
+    world.settle()
+    told = [m["type"] for m in node.wire.take()]
+    assert told == ["node_register_ack", *["job_cancel"] * 2048]
 
 
 def test_a_result_sent_before_the_ack_counts_where_the_job_was_kept(world: World) -> None:

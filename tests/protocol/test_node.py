@@ -174,6 +174,7 @@ SERVICE = {"service_id": "asr", "version": "1", "platform": "linux"}
         ("node_register", {"installed_services": [SERVICE | {"service_id": ""}]}),
         ("node_register", {"installed_services": [SERVICE | {"service_id": "x" * 65}]}),
         ("node_register", {"installed_services": [SERVICE] * 257}),
+        ("node_register", {"running_jobs": [{"job_id": "j", "attempt_id": 1}] * 2049}),
         ("node_heartbeat", {"resource_usage": {"cpu_percent": 1, "mem_percent": 1}}),
         ("node_heartbeat", {"resource_usage": {}}),
         ("job_result", {"attempt_id": -1}),

@@ -7,6 +7,7 @@ from msgspec import Raw
 
 from scheduler.protocol.node import JobAssign, JobResult, NodeAsrPartial
 from scheduler.protocol.session import Pipeline
+from scheduler.sdk import jobs as module
 from scheduler.sdk.jobs import Job, JobOutcome, JobRunner
 from tests.sdk.scripted_peer import run_async, until
 
@@ -84,6 +85,22 @@ async def test_a_job_holds_its_slot_until_its_result_is_sent_and_refusals_do_not
     desk.open.set()
     await until(lambda: runner.running == 0)
     assert desk.job_ids == ["a"]
+
+
+@run_async
+async def test_of_many_jobs_the_latest_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RUNNING_JOBS_MAX", 2)
+    desk = Desk()
+
+    async def handler(_: Job) -> JobOutcome:
+        await asyncio.Event().wait()
+        return JobOutcome()
+
+    runner = JobRunner(handler, 3, desk.deliver, desk.send_now)
+    for number in range(3):
+        await runner.assign(assign(f"job-{number}"))
+    assert [held.job_id for held in runner.held()] == ["job-1", "job-2"]
+    await runner.finish(0)
 
 
 @run_async
