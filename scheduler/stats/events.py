@@ -74,9 +74,9 @@ class EventStream:
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers=_HEADERS)
-        await response.prepare(request)
         sent = b""
         try:
+            await response.prepare(request)
             while not self._closed:
                 if self._frame is not sent:
                     sent = chunk = self._frame

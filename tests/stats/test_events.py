@@ -5,6 +5,8 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
+from structlog.testing import CapturingLogger
 
 from scheduler.stats.events import EventStream
 from tests.stats.operators import Client, Publishing, json_of, serve
@@ -119,3 +121,25 @@ def test_a_subscriber_that_reads_nothing_is_cut(
             await until(stream, 0)
 
     serve(talk, stream=stream)
+
+
+def test_a_subscriber_that_left_before_its_answer_is_no_fault_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As those are that asked while no stats process was there to answer."""
+    log = CapturingLogger()
+    monkeypatch.setattr("scheduler.stats.http.log", log)
+
+    class Left(EventStream):
+        async def _stream(self, request: web.Request) -> web.StreamResponse:
+            assert request.transport is not None
+            request.transport.abort()
+            return await super()._stream(request)
+
+    async def talk(client: Client) -> None:
+        with pytest.raises(aiohttp.ClientError):
+            await client.get("/api/v1/events")
+        assert (await client.get("/health")).status == 200
+
+    serve(talk, stream=Left())
+    assert not log.calls
