@@ -2,14 +2,18 @@
 
 import re
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import PHONE, OpenPage, RunStub
+from tests.browser.conftest import DESKTOP, PHONE, OpenPage, RunStub
 from tests.browser.stub import ADMIN_TOKEN
 from tests.browser.stub_data import Json
 from tests.harness import poll
 
 ROWS_MAX = 60
+SPARE_WIDTH = """e => e.clientWidth - parseFloat(getComputedStyle(e).paddingRight)
+  - e.firstElementChild.getBoundingClientRect().width"""
+"""Pixels that the content of a cell leaves, without its padding."""
 
 
 def rows(page: Page) -> Locator:
@@ -270,3 +274,18 @@ def test_a_phone_has_the_columns_that_matter(run_stub: RunStub, open_page: OpenP
     expect(rows(page).first).to_be_visible()
     shown = page.locator("#node-head th:visible").all_inner_texts()
     assert [text.rstrip(" ↑") for text in shown] == ["Node", "Status", "Jobs", "CPU"]
+
+
+@pytest.mark.parametrize("width", [390, 768, 1024, 1280, DESKTOP[0], 1920])
+def test_no_column_of_the_table_is_too_narrow_for_its_label(
+    run_stub: RunStub, open_page: OpenPage, width: int
+) -> None:
+    page = open_page(run_stub().url, size=(width, 900))
+    expect(page.locator("#node-body tr").first).to_be_visible()
+    heads = page.locator("#node-head th:visible")
+    labels = heads.all_inner_texts()
+    assert labels[0] == "Node"
+    assert ("Heartbeat" in labels) == (width > 700)
+    for head in heads.all():
+        head.get_by_role("button").click()  # sorting by it must not take room from its label
+        assert head.evaluate(SPARE_WIDTH) > -0.5, head.inner_text()
