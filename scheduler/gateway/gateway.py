@@ -9,6 +9,7 @@ from scheduler.gateway.node_usage import NodeUsage
 from scheduler.gateway.payloads import Payloads
 from scheduler.gateway.results import ResultShelf
 from scheduler.gateway.resuming import Forward, ResumeDesk
+from scheduler.gateway.services import ServiceNews
 from scheduler.gateway.session import SessionPeer
 from scheduler.gateway.session_rows import SessionRows
 from scheduler.protocol.records import (
@@ -48,6 +49,7 @@ class Gateway:
         self._resuming = ResumeDesk(context, forward)
         self._forwards = forward is not None
         self._usage = NodeUsage(context.views)
+        self._news = ServiceNews()
         self._sessions: set[SessionPeer] = set()
         self._nodes: dict[int, NodePeer] = {}
         self._nodes_by_ref: dict[int, NodePeer] = {}
@@ -106,6 +108,7 @@ class Gateway:
             self._desk,
             self._results,
             self._usage,
+            self._news,
             connection,
             self._numbers,
             self._note_node,
@@ -220,10 +223,14 @@ class Gateway:
     # --- time ----------------------------------------------------------------------------
 
     def sweep(self) -> None:
-        """Free what others are done with, end what is overdue; call it several times a second."""
+        """Free what others are done with, end what is overdue, tell what was put off.
+
+        Call it several times a second.
+        """
         self._desk.sweep()
         self._results.sweep(self._context.now_ns)
         self._resuming.sweep(self._context.now_ns)
+        self._news.sweep(self._context.now_ns)
 
     # --- shutting down -------------------------------------------------------------------
 

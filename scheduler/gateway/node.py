@@ -19,7 +19,7 @@ from scheduler.gateway.attempts import Attempts
 from scheduler.gateway.connection import Connection
 from scheduler.gateway.context import GatewayContext
 from scheduler.gateway.failures import failure_of, own_failure
-from scheduler.gateway.health import HealthMonitor, ready_services
+from scheduler.gateway.health import HealthMonitor
 from scheduler.gateway.jobs import JobDesk
 from scheduler.gateway.link import DispatcherLink
 from scheduler.gateway.messages import (
@@ -35,14 +35,13 @@ from scheduler.gateway.node_usage import NodeUsage
 from scheduler.gateway.pairing_code import PairingCodeDraw
 from scheduler.gateway.registration import check_registration, registration
 from scheduler.gateway.results import ResultShelf
+from scheduler.gateway.services import ServiceNews, Services
 from scheduler.gateway.splice import build_result_tail, with_attempt
 from scheduler.gateway.utterances import PartialBody
 from scheduler.protocol.codes import ErrorCode
 from scheduler.protocol.ids import NO_NODE, gateway_of, parse_wire_job_id, wire_job_id
 from scheduler.protocol.node import (
-    CapabilityState,
     Command,
-    InstalledService,
     JobCancel,
     JobResult,
     NodeAsrPartial,
@@ -99,6 +98,7 @@ class NodePeer:
         desk: JobDesk,
         results: ResultShelf,
         usage: NodeUsage,
+        news: ServiceNews,
         connection: Connection,
         conn: int,
         on_accepted: Callable[["NodePeer", int, int], None],
@@ -115,6 +115,7 @@ class NodePeer:
         self._desk = desk
         self._results = results
         self._usage = usage
+        self._news = news
         self._connection = connection
         self._tell_accepted = on_accepted
         self._tell_closed = on_closed
@@ -122,8 +123,7 @@ class NodePeer:
         self.node_id = ""
         self._status = Status.REGISTERING
         self._health = HealthMonitor(context.config.scheduler.node_health)
-        self._services: list[InstalledService] = []
-        self._state: CapabilityState | None = None
+        self._services = Services(self._tell_services)
         self._attempts = Attempts(context)
         self._claims: list[RunningAttempt] = []
         """What the node says it still works on, until it is a member: nothing counts of it before
@@ -162,6 +162,7 @@ class NodePeer:
 
     def on_closed(self) -> None:
         """The socket is gone: its jobs fail over."""
+        self._news.forget(self._services)
         if self.ref != NO_NODE:
             self._link.send(NodeGone(self.ref, "the node's connection closed"))
         self._tell_closed(self, self._row_ref)
@@ -205,8 +206,8 @@ class NodePeer:
         check_registration(message, require_gpu=self._context.config.scheduler.require_gpu)
         self._register = message
         self.node_id = message.node_id or f"node-{secrets.token_hex(6).upper()}"
-        self._services = message.installed_services or []
-        self._state = message.capability_state
+        self._services = Services(self._tell_services)  # not those of one that was refused
+        self._services.set(message.installed_services, message.capability_state)
         self._note_claims(message.running_jobs or [])
         self._link.send(self._registration())
 
@@ -221,20 +222,18 @@ class NodePeer:
 
     def _registration(self) -> RegisterNode:
         assert self._register is not None
+        installed, ready = self._services.registered()
         record = registration(
             self._register,
             self.conn,
             self.node_id,
             self._context.config.scheduler.max_concurrent_jobs_per_node,
-            installed=self._installed(),
-            ready=sorted(ready_services(self._installed(), self._state)),
+            installed=installed,
+            ready=ready,
         )
         # It can't go on with more than it has slots for: what it began last is the likeliest.
         record.running = self._claims[-record.capacity :]
         return record
-
-    def _installed(self) -> list[str]:
-        return sorted({service.service_id for service in self._services})
 
     def announcement(self, finished: list[RunningAttempt]) -> RegisterNode | None:
         """Return what a new dispatcher must know of this node; None before it registered.
@@ -316,25 +315,20 @@ class NodePeer:
     def _heartbeat(self, message: NodeHeartbeat) -> None:
         counters = self._context.counters
         counters.add("heartbeats_total")
-        self._follow_services(message)
+        services = self._services
+        if services.set(message.installed_services, message.capability_state):
+            self._news.changed(services, self._context.now_ns)
         self._usage.write(
             self.ref, message.resource_usage, len(self._attempts), self._context.now_ns
         )
-        verdict = self._health.heartbeat(message.resource_usage, self._installed(), self._state)
+        verdict = self._health.heartbeat(message.resource_usage, services.installed, services.state)
         if not verdict.healthy:
             counters.add("heartbeats_unhealthy_total")
         if verdict.signal is not None and not self._retiring:
             self._link.send(NodeHealth(self.ref, verdict.signal == "fit", verdict.reason))
 
-    def _follow_services(self, message: NodeHeartbeat) -> None:
-        services, state = self._services, self._state
-        if message.installed_services is not None:
-            self._services = message.installed_services
-        if message.capability_state is not None:
-            self._state = message.capability_state
-        if self._services != services or self._state != state:
-            installed = self._installed()
-            ready = sorted(ready_services(installed, self._state))
+    def _tell_services(self, installed: list[str], ready: list[str]) -> None:
+        if self.ref != NO_NODE:  # else the dispatcher has given it up
             self._link.send(NodeServices(self.ref, installed, ready))
 
     def status_changed(self, record: NodeStatusChanged) -> None:

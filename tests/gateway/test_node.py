@@ -12,6 +12,7 @@ from scheduler.config import (
     NodeHealthSettings,
     SchedulerSettings,
 )
+from scheduler.gateway import services
 from scheduler.protocol.codes import code_index
 from scheduler.protocol.ids import slot_of
 from scheduler.protocol.records import AuditNode, DrainNode, RegisterNode, RunningAttempt
@@ -105,13 +106,42 @@ def test_health_follows_the_heartbeats(make_world: MakeWorld) -> None:
     assert world.count("heartbeats_unhealthy_total") == 2
 
 
-def test_services_that_change_are_followed(world: World) -> None:
+def test_services_that_change_are_followed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     node, session = world.node(), world.session()
     node.heartbeat(capability_state=dict.fromkeys(SERVICES[:2], "ready"))
     session.speak(0)
     assert node.jobs() == []
     node.heartbeat(capability_state=dict.fromkeys(SERVICES, "ready"))
+    monkeypatch.setattr(services, "TELL_INTERVAL_NS", 0)  # time goes by
+    world.gateways[0].sweep()
+    world.settle()
     assert len(node.jobs()) == 1
+
+
+def test_a_node_whose_services_come_and_go_is_told_of_once_between_sweeps(world: World) -> None:
+    node = world.node()
+    assert node.node_id
+    for ready in [SERVICES[:2], SERVICES] * 100:
+        node.say(
+            type="node_heartbeat",
+            node_id=node.node_id,
+            timestamp=0,
+            resource_usage={"cpu_percent": 5, "mem_percent": 5, "running_jobs": 0},
+            capability_state=dict.fromkeys(ready, "ready"),
+        )
+    assert len(world.links[0].sent) == 1
+
+
+def test_a_node_that_has_left_is_told_of_no_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = world.node()
+    for ready in (SERVICES[:2], SERVICES):
+        node.heartbeat(capability_state=dict.fromkeys(ready, "ready"))
+    node.hang_up()
+    monkeypatch.setattr(services, "TELL_INTERVAL_NS", 0)
+    world.gateways[0].sweep()
+    assert not world.links[0].sent
 
 
 def test_a_result_counts_once(world: World) -> None:
