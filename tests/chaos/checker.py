@@ -37,15 +37,8 @@ class Findings:
     kills: list[Recovery] = field(default_factory=list)
     serving_ns: dict[str, list[int]] = field(default_factory=dict)
     """By role, times from a kill until the successor served."""
-    taken_in_ns: list[int] = field(default_factory=list)
-    """Times from each kill until a session that began after it was taken in."""
-    replaced_ns: list[int] = field(default_factory=list)
-    """How long stopped processes stood until they were replaced."""
-
-    @property
-    def unprobed(self) -> int:
-        """Kills after which no new session had a result in time."""
-        return sum(kill.took_ns is None for kill in self.kills)
+    replaced_ns: dict[str, list[int]] = field(default_factory=dict)
+    """By role, times from a stop until the successor served, where the supervisor replaced it."""
 
 
 def peers_files(folder: Path) -> list[Path]:
@@ -61,6 +54,7 @@ def check(folder: Path, epochs: Collection[str], end: EndFacts) -> Findings:
     given: Given = {}
     findings = Findings(found, SessionTotals(), NodeTotals(), Counter())
     probes: dict[int, int] = {}
+    taken_in: dict[int, int] = {}
     for path in peers_files(folder):
         away = path.stem.endswith("-away")
         if path.stem.startswith("sessions"):
@@ -70,13 +64,20 @@ def check(folder: Path, epochs: Collection[str], end: EndFacts) -> Findings:
         else:
             probed = [*read_history(path)]
             probes |= {e.index: e.size for e in probed if e.what == "probed"}
-            findings.taken_in_ns += [e.size for e in probed if e.what == "taken in"]
+            taken_in |= {e.index: e.size for e in probed if e.what == "taken in"}
             continue
         closings = findings.closings
         found += check_closings(read_history(path), reasons, epochs, closings, away=away)
     findings.began_ns = harness[0].at_ns
     findings.faults.update(event.how for event in harness if event.what == "fault")
-    findings.kills = recoveries(harness, probes)
+    findings.kills = recoveries(harness, taken_in, probes)
+    found += [
+        Violation(
+            "not serving", kill.at_ns, kill.who, f"no new session had a result after {kill.how}"
+        )
+        for kill in findings.kills
+        if kill.took_ns is None
+    ]
     findings.serving_ns = serving_ns(harness)
     findings.replaced_ns = replaced_ns(harness)
     found.sort(key=lambda violation: violation.at_ns)

@@ -1,6 +1,7 @@
 """The scheduler as it is, but for one limit: `... tests.chaos.launcher HARNESS_PID --config FILE`.
 
-In production five deaths within 30 s end the program; here they are what it is about.
+As shipped, five deaths of gateways and dispatchers within 30 s end the program; here they are what
+it is about.
 """
 
 import sys

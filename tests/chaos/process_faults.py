@@ -12,7 +12,7 @@ from tests.chaos import facts
 from tests.chaos.history import Event, now_ns
 from tests.chaos.orders import Probe
 from tests.chaos.plan import Fault
-from tests.chaos.recovery import TO_ALL
+from tests.chaos.recovery import TO_ALL, WATCHDOG
 from tests.chaos.rig import Rig, process_name
 
 POLL_SECONDS = 0.01
@@ -22,9 +22,6 @@ just starting; all beyond it is what a busy machine may take."""
 
 ORPHANED_SECONDS_MAX = 5.0
 """The kernel kills the children of a supervisor with it."""
-
-WATCHDOG = "watchdog"
-"""How a process was killed that stood still: by the supervisor."""
 
 
 class ProcessFaults:

@@ -1,4 +1,5 @@
-"""How soon after each kill a new session had a result, and what else went on until then. Pure.
+"""How soon after each kill a new session was taken in and had a result, and what else went on until
+then. Pure.
 
 A kill is "alone" where no other process of those that serve was killed or stood still between it
 and that result: only then the time is what the scheduler needs for one kill.
@@ -16,17 +17,23 @@ TOGETHER_NS = 100_000_000
 TO_ALL = "SIGKILL to all"
 """How a process was killed together with all its siblings."""
 
+WATCHDOG = "watchdog"
+"""How a process was killed that stood still: by the supervisor."""
+
 STOOD_STILL = "stood still"
 _SERVES_NOBODY = "stats"
 
 
 class Recovery(Struct, frozen=True):
-    """One kill; `took_ns` is None where no new session had a result in time."""
+    """One kill; times are None where no new session got so far in time."""
 
     who: str
     how: str
     at_ns: int
+    taken_in_ns: int | None
+    """Until a session that began after it was taken in."""
     took_ns: int | None
+    """Until one had a result."""
     meanwhile: tuple[str, ...]
     """What else held it up, in words."""
 
@@ -45,8 +52,11 @@ class _Span(Struct, frozen=True):
     what: str
 
 
-def recoveries(harness: Iterable[Event], probes: Mapping[int, int]) -> list[Recovery]:
-    """Return all kills; `probes` are the times in ns by the number of the kill."""
+def recoveries(
+    harness: Iterable[Event], taken_in: Mapping[int, int], probes: Mapping[int, int]
+) -> list[Recovery]:
+    """Return all kills; the times until a session was taken in, and had a result, are given in ns
+    by the number of the kill."""
     events = [*harness]
     kills = [event for event in events if event.what == "killed"]
     spans = [*_stops(events)]
@@ -56,9 +66,15 @@ def recoveries(harness: Iterable[Event], probes: Mapping[int, int]) -> list[Reco
     ]
     spans = [span for span in spans if span.who != _SERVES_NOBODY]
     return [
-        Recovery(kill.who, kill.how, kill.at_ns, took_ns, _meanwhile(kill, took_ns or 0, spans))
+        Recovery(
+            kill.who,
+            kill.how,
+            kill.at_ns,
+            taken_in.get(kill.index),
+            probes.get(kill.index),
+            _meanwhile(kill, probes.get(kill.index, 0), spans),
+        )
         for kill in kills
-        for took_ns in (probes.get(kill.index),)
     ]
 
 
@@ -87,17 +103,27 @@ def _meanwhile(kill: Event, took_ns: int, spans: Iterable[_Span]) -> tuple[str, 
     )
 
 
-def replaced_ns(harness: Iterable[Event]) -> list[int]:
-    """Return how long stopped processes stood until the supervisor ended them."""
-    since: dict[int, int] = {}
-    took: list[int] = []
+def replaced_ns(harness: Iterable[Event]) -> dict[str, list[int]]:
+    """Return by role how long after it was stopped a process had a successor that served.
+
+    Those only that the supervisor killed for it, and whose successor nothing else befell.
+    """
+    stopped: dict[int, int] = {}
+    killed: dict[str, int] = {}
+    took: dict[str, list[int]] = {}
     for event in harness:
         if event.what == "stopped":
-            since[event.size] = event.at_ns
+            stopped[event.size] = event.at_ns
+            killed.pop(event.who, None)
         elif event.what == "continued":
-            since.pop(event.size, None)
-        elif event.what == "died" and event.size in since:
-            took.append(event.at_ns - since.pop(event.size))
+            stopped.pop(event.size, None)
+        elif event.what == "killed":
+            killed.pop(event.who, None)
+            if event.how == WATCHDOG and event.size in stopped:
+                killed[event.who] = stopped.pop(event.size)
+        elif event.what == "serves" and event.who in killed:
+            role = event.who.split()[0]
+            took.setdefault(role, []).append(event.at_ns - killed.pop(event.who))
     return took
 
 

@@ -1,6 +1,6 @@
 """What a run comes to, for people."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from statistics import median
 
 from rich.console import Console
@@ -25,7 +25,9 @@ def show(console: Console, run: Run, findings: Findings, end: EndFacts) -> None:
     console.print(f"commit {commit()}, {machine()}", highlight=False)
     for table in (
         _faults(run, findings),
-        _recovery(findings),
+        _recovery(findings, "was taken in", lambda kill: kill.taken_in_ns),
+        _recovery(findings, "had a result", lambda kill: kill.took_ns),
+        _successors(findings),
         *_late(findings),
         _jobs(findings, end),
         _promises(findings),
@@ -59,35 +61,46 @@ def _faults(run: Run, findings: Findings) -> Table:
     return table
 
 
-def _recovery(findings: Findings) -> Table:
+Time = Callable[[Recovery], int | None]
+
+
+def _recovery(findings: Findings, what: str, time: Time) -> Table:
     table = _table(
-        f"{len(findings.kills)} kills; seconds until a new session had a result",
+        f"{len(findings.kills)} kills; seconds until a new session {what}",
         *("killed", "times", "median", "max", "over 2"),
-        *("alone", "median", "max", "over 2", "successor: median", "max"),
+        *("alone", "median", "max", "over 2"),
     )
     for name in sorted({kill.name for kill in findings.kills}):
         kills = [kill for kill in findings.kills if kill.name == name]
-        serving = findings.serving_ns.get(name.split()[0], []) if name.endswith("SIGKILL") else []
-        table.add_row(name, *_probed(kills), *_spread(serving))
-    table.add_row("all", *_probed(findings.kills), "", "")
+        table.add_row(name, *_times(kills, time))
+    table.add_row("all", *_times(findings.kills, time))
     return table
 
 
-def _probed(kills: list[Recovery]) -> Iterator[str]:
+def _times(kills: list[Recovery], time: Time) -> Iterator[str]:
     """Yield columns for all of them, then for those that nothing else disturbed."""
     for some in (kills, [kill for kill in kills if not kill.meanwhile]):
-        took_ns = [kill.took_ns for kill in some if kill.took_ns is not None]
+        took_ns = [took for kill in some if (took := time(kill)) is not None]
         yield from (str(len(some)), *_spread(took_ns), str(sum(t > SOON_NS for t in took_ns)))
+
+
+def _successors(findings: Findings) -> Table:
+    table = _table("seconds until the successor served", "after", "times", "median", "max")
+    for after, by_role in (("kill", findings.serving_ns), ("stop", findings.replaced_ns)):
+        for role, took_ns in sorted(by_role.items()):
+            table.add_row(f"{after} of {role}", str(len(took_ns)), *_spread(took_ns))
+    return table
 
 
 def _late(findings: Findings) -> Iterator[Table]:
     late = [kill for kill in findings.kills if kill.took_ns is None or kill.took_ns > SOON_NS]
-    table = _table("kills after which it took longer than 2 s", "at s", "killed", "took", "besides")
+    headings = ("at s", "killed", "taken in", "result", "besides")
+    table = _table("kills after which it took longer than 2 s", *headings)
     for kill in late:
         table.add_row(
             f"{(kill.at_ns - findings.began_ns) / 1e9:.1f}",
             f"{kill.who} {kill.how}",
-            "none" if kill.took_ns is None else f"{kill.took_ns / 1e9:.2f}",
+            *("none" if t is None else f"{t / 1e9:.2f}" for t in (kill.taken_in_ns, kill.took_ns)),
             "; ".join(kill.meanwhile) or "nothing",
         )
     if late:
@@ -144,12 +157,6 @@ def _rows(run: Run, findings: Findings, end: EndFacts) -> Iterator[tuple[str, st
     yield "nodes' answers", _counts(nodes.answers)
     yield "nodes refused", _counts(nodes.refused)
     yield "connections ended", _counts(findings.closings)
-    yield "kills without a probe's result", str(findings.unprobed)
-    yield (
-        "a new session taken in after each kill: median, max s",
-        ", ".join(_spread(findings.taken_in_ns)),
-    )
-    yield "stopped until replaced: median, max s", ", ".join(_spread(findings.replaced_ns))
     yield "operators' requests by status", _counts(run.operator_answers)
     for name in MUST_BE_ZERO:
         yield name, str(end.counters[name])

@@ -23,7 +23,7 @@ def at(seconds: float) -> int:
     return round(seconds * SECOND_NS)
 
 
-def write_run(folder: Path, *heard: Event) -> None:
+def write_run(folder: Path, *heard: Event, harness: tuple[Event, ...] = ()) -> None:
     """Write a run with one kill and one utterance, of which `heard` came."""
     write(
         folder,
@@ -33,7 +33,7 @@ def write_run(folder: Path, *heard: Event) -> None:
         Event(at(9.1), "dispatcher", "died", size=77),
         Event(at(9.1), "dispatcher", "started", size=78),
         Event(at(9.6), "dispatcher", "serves", size=78),
-        Event(at(99), "stats", "killed", index=2, how="SIGKILL", size=80),
+        *harness,
     )
     write(
         folder,
@@ -67,14 +67,18 @@ def test_a_good_run_adds_up(tmp_path: Path) -> None:
     findings = check(tmp_path, EPOCHS, END)
     assert not findings.violations
     assert findings.faults == {"kill dispatcher": 1}
-    assert [(kill.name, kill.took_ns) for kill in findings.kills] == [
-        ("dispatcher SIGKILL", at(0.7)),
-        ("stats SIGKILL", None),
-    ]
+    [kill] = findings.kills
+    assert (kill.name, kill.taken_in_ns, kill.took_ns) == ("dispatcher SIGKILL", at(0.2), at(0.7))
     assert findings.serving_ns == {"dispatcher": [at(0.6)]}
-    assert findings.taken_in_ns == [at(0.2)]
-    assert findings.unprobed == 1
+    assert not findings.replaced_ns
     assert findings.sessions.results == findings.nodes.answered == 1
+
+
+def test_a_kill_after_which_nobody_is_served_breaks_a_promise(tmp_path: Path) -> None:
+    kill = Event(at(99), "stats", "killed", index=2, how="SIGKILL", size=80)
+    write_run(tmp_path, RESULT, harness=(kill,))
+    [found] = check(tmp_path, EPOCHS, END).violations
+    assert (found.promise, found.at_ns, found.who) == ("not serving", at(99), "stats")
 
 
 def test_a_violation_is_shown_with_the_history_around_it(tmp_path: Path) -> None:

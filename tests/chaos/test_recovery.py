@@ -1,7 +1,7 @@
 import pytest
 
 from tests.chaos.history import Event
-from tests.chaos.recovery import TO_ALL, recoveries, replaced_ns, serving_ns
+from tests.chaos.recovery import TO_ALL, WATCHDOG, recoveries, replaced_ns, serving_ns
 
 SECOND_NS = 1_000_000_000
 
@@ -22,8 +22,8 @@ def besides(*others: Event, took: float = 1.0) -> tuple[str, ...]:
     """Return what is said to have held up a kill at 10 s."""
     events = sorted([kill(10, "gateway 0"), *others], key=lambda e: e.at_ns)
     probes = {1: at(took), 2: at(0.5)}
-    [found] = [r for r in recoveries(events, probes) if r.who == "gateway 0"]
-    assert found.took_ns == at(took)
+    [found] = [r for r in recoveries(events, {1: at(0.1)}, probes) if r.who == "gateway 0"]
+    assert (found.taken_in_ns, found.took_ns) == (at(0.1), at(took))
     return found.meanwhile
 
 
@@ -39,7 +39,7 @@ def test_another_kill_near_by(seconds: float) -> None:
 
 def test_one_blow_is_one_kill() -> None:
     blow = [kill(10, "gateway 0", 1, TO_ALL), kill(10.01, "dispatcher", 2, TO_ALL)]
-    assert [r.meanwhile for r in recoveries(blow, {1: at(1), 2: at(1)})] == [(), ()]
+    assert [r.meanwhile for r in recoveries(blow, {}, {1: at(1), 2: at(1)})] == [(), ()]
     assert besides(kill(10.01, "dispatcher", 2)) == ("dispatcher SIGKILL +0.0 s",)
 
 
@@ -57,15 +57,45 @@ def test_another_process_stood_still() -> None:
     assert besides(stopped, event(9.9, "gateway 1", "continued")) == ()
 
 
-def test_how_long_stopped_processes_stood() -> None:
+def watchdog(seconds: float, who: str, pid: int) -> Event:
+    return Event(at(seconds), who, "killed", index=9, how=WATCHDOG, size=pid)
+
+
+def test_how_long_stopped_processes_had_no_successor_that_served() -> None:
     events = [
         event(1, "stats", "stopped", 5),
         event(2, "gateway 0", "stopped", 6),
         event(3, "gateway 0", "continued", 6),
         event(5, "stats", "died", 5),
+        event(5, "stats", "started", 7),
+        watchdog(5.1, "stats", 5),
+        event(5.1, "stats", "continued", 5),
+        event(5.5, "stats", "serves", 7),
         event(9, "gateway 0", "died", 6),
+        event(10, "gateway 0", "serves", 8),
     ]
-    assert replaced_ns(events) == [at(4)]
+    assert replaced_ns(events) == {"stats": [at(4.5)]}
+
+
+def test_who_was_killed_otherwise_while_it_stood_is_not_counted() -> None:
+    events = [
+        event(1, "stats", "stopped", 71),
+        kill(2, "stats"),
+        event(2, "stats", "died", 71),
+        event(3, "stats", "serves", 7),
+    ]
+    assert replaced_ns(events) == {}
+
+
+@pytest.mark.parametrize("other", [kill(5.2, "stats"), event(5.2, "stats", "stopped", 7)])
+def test_nor_is_one_whose_successor_something_befell(other: Event) -> None:
+    events = [
+        event(1, "stats", "stopped", 5),
+        watchdog(5.1, "stats", 5),
+        other,
+        event(8, "stats", "serves", 8),
+    ]
+    assert replaced_ns(events) == {}
 
 
 def test_how_soon_a_successor_served() -> None:

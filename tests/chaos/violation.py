@@ -13,6 +13,7 @@ Promise = Literal[
     "over capacity",  # a node has more unfinished jobs than it said
     "not ready",  # a node got a job that was draining, degraded, offline or ejected
     "closed",  # a connection was closed without a reason, or answered with an error
+    "not serving",  # after a kill no new session ever had a result
     "died",  # a process ended, raised or stayed stopped by itself
     "leaked",  # something was left: jobs, slots, memory, descriptors, processes
     "miscounted",  # counters that don't add up
