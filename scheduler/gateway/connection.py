@@ -478,8 +478,9 @@ class Connection(asyncio.Protocol):
         self._resume_reading()
 
     def _note_time(self) -> None:
-        self.read_ns = time.monotonic_ns()
-        self._context.show_life(self.read_ns)
+        self.read_ns = now_ns = time.monotonic_ns()
+        if now_ns > self._context.life.due_ns:
+            self._context.life.progress(now_ns)
 
     def _resume_reading(self) -> None:
         self.awaited_pong = -1
