@@ -24,7 +24,7 @@ from scheduler.logs import configure_logging, keep_events
 from scheduler.memory.flight import FlightRecorder
 from scheduler.memory.layout import DISPATCHER_ROW
 from scheduler.memory.segment import Segment
-from scheduler.protocol.records import DrainNode, ToDispatcher
+from scheduler.protocol.records import DrainNode, PartialText, ToDispatcher, ToGateway
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +34,9 @@ TURN_SECONDS_MAX = 0.02
 QUEUE_BYTES_MAX = 64 << 20
 """Unread records at which a gateway is taken for dead. It is stuck for seconds by then, and the
 supervisor is about to replace it."""
+
+SLOW_BYTES = 1 << 20
+"""Unread records beyond which a gateway gets no partial texts: a later one says it all again."""
 
 COMMAND_QUEUE_BYTES_MAX = 1 << 10
 """Operators are answered nothing over their pipe: what comes of a command shows in memory."""
@@ -164,6 +167,8 @@ class DispatcherProcess:
         if channel is None:
             records.clear()  # its nodes and jobs are gone; nobody is there to be told
             return
+        if channel.queued_bytes > SLOW_BYTES:
+            self._drop_texts(records)
         try:
             channel.queue_all(records)
             done = channel.flush()
@@ -176,6 +181,11 @@ class DispatcherProcess:
             self._writing.discard(gateway)
         else:  # tried again each turn; a gateway that stays behind meets the bound
             self._writing.add(gateway)
+
+    def _drop_texts(self, records: list[ToGateway]) -> None:
+        kept = [record for record in records if type(record) is not PartialText]
+        self._core.counts.partials_dropped_total += len(records) - len(kept)
+        records[:] = kept
 
     def _lose(self, gateway: int) -> None:
         channel = self._channels.pop(gateway)

@@ -12,6 +12,7 @@ from scheduler.gateway.resuming import Forward, ResumeDesk
 from scheduler.gateway.services import ServiceNews
 from scheduler.gateway.session import SessionPeer
 from scheduler.gateway.session_rows import SessionRows
+from scheduler.gateway.texts import TextRelay
 from scheduler.protocol.records import (
     AnnounceDone,
     Assign,
@@ -50,6 +51,7 @@ class Gateway:
         self._forwards = forward is not None
         self._usage = NodeUsage(context.views)
         self._news = ServiceNews()
+        self._texts = TextRelay(link, context.counters)
         self._sessions: set[SessionPeer] = set()
         self._nodes: dict[int, NodePeer] = {}
         self._nodes_by_ref: dict[int, NodePeer] = {}
@@ -109,6 +111,7 @@ class Gateway:
             self._results,
             self._usage,
             self._news,
+            self._texts,
             connection,
             self._numbers,
             self._note_node,
@@ -231,6 +234,7 @@ class Gateway:
         self._results.sweep(self._context.now_ns)
         self._resuming.sweep(self._context.now_ns)
         self._news.sweep(self._context.now_ns)
+        self._texts.sweep()
 
     # --- shutting down -------------------------------------------------------------------
 

@@ -22,6 +22,9 @@ QUEUE_BYTES_MAX = 32 << 20
 BUSY_BYTES = 4 << 20
 """Beyond this new jobs are refused."""
 
+SLOW_BYTES = 1 << 20
+"""Beyond this partial texts are dropped: a later one says it all again."""
+
 Handler = Callable[[Any], None]
 
 
@@ -45,6 +48,11 @@ class DispatcherLink:
     def is_busy(self) -> bool:
         """Whether the dispatcher is so far behind that new jobs must be refused."""
         return self._channel is not None and self._channel.queued_bytes > BUSY_BYTES
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether what may be lost must make room for what may not."""
+        return self._channel is not None and self._channel.queued_bytes > SLOW_BYTES
 
     @property
     def queued_bytes(self) -> int:

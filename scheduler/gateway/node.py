@@ -37,6 +37,7 @@ from scheduler.gateway.registration import check_registration, registration
 from scheduler.gateway.results import ResultShelf
 from scheduler.gateway.services import ServiceNews, Services
 from scheduler.gateway.splice import build_result_tail, with_attempt
+from scheduler.gateway.texts import TextRelay
 from scheduler.gateway.utterances import PartialBody
 from scheduler.protocol.codes import ErrorCode
 from scheduler.protocol.ids import NO_NODE, gateway_of, parse_wire_job_id, wire_job_id
@@ -99,6 +100,7 @@ class NodePeer:
         results: ResultShelf,
         usage: NodeUsage,
         news: ServiceNews,
+        texts: TextRelay,
         connection: Connection,
         conn: int,
         on_accepted: Callable[["NodePeer", int, int], None],
@@ -116,6 +118,7 @@ class NodePeer:
         self._results = results
         self._usage = usage
         self._news = news
+        self._texts = texts
         self._connection = connection
         self._tell_accepted = on_accepted
         self._tell_closed = on_closed
@@ -411,6 +414,7 @@ class NodePeer:
         if job is None:
             return
         self._show_held()
+        self._texts.finish(job)
         if not message.success:
             self._link.send(failure_of(job, message, self.ref))
             return
@@ -445,7 +449,7 @@ class NodePeer:
         if gateway_of(job) == self._context.index:
             self._desk.partial(job, self.ref, body)
         else:
-            self._link.send(Partial(job, self.ref, body))
+            self._texts.pass_on(Partial(job, self.ref, body))
 
     # --- pairing -------------------------------------------------------------------------
 

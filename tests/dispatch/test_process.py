@@ -11,6 +11,7 @@ from scheduler.ipc.channel import Channel
 from scheduler.ipc.control import BootFailed, Link, Ready
 from scheduler.protocol.ids import job_key_base
 from scheduler.protocol.records import (
+    PARTIAL_BYTES_MAX,
     Announce,
     AnnounceDone,
     Assign,
@@ -21,6 +22,7 @@ from scheduler.protocol.records import (
     NodeAccepted,
     NodeHealth,
     NodeStatusChanged,
+    Partial,
     RegisterNode,
     Result,
     RunningAttempt,
@@ -147,6 +149,26 @@ def test_a_new_dispatcher_goes_on_with_what_is_announced(site: Site) -> None:
     assert hear(first) == Deliver(JOB, 1, node, None)
     until(lambda: counter(site, "completed_total") == 1)
     assert counter(site, "nodes_registered_total") == 2  # counting went on
+
+
+def test_a_gateway_that_is_behind_gets_no_partial_texts_and_all_else(site: Site) -> None:
+    _, (first, second) = start(site)
+    node = make_ready(second)
+    say(first, Submit(JOB, 7))
+    hear(second)
+    hear(first)
+
+    def send_text() -> bool:
+        say(second, *[Partial(JOB, node, b"x" * PARTIAL_BYTES_MAX)] * 4)
+        return counter(site, "partials_dropped_total") > 0
+
+    until(send_text)
+    say(second, Result(JOB, 1, node))
+    last = None
+    until(lambda: counter(site, "completed_total") == 1)
+    while not isinstance(last, Deliver):
+        *_, last = until(first.receive)
+    assert last == Deliver(JOB, 1, node, None)
 
 
 def test_it_ends_when_the_supervisor_hangs_up(site: Site) -> None:

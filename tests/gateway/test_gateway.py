@@ -55,6 +55,27 @@ def test_partials_cross_gateways(pair: World) -> None:
     assert session.heard()[-1]["text"] == "hel"
 
 
+def test_a_flood_of_partials_crosses_gateways_as_few(pair: World) -> None:
+    node, session = pair.node(gateway=1), pair.session(gateway=0)
+    session.speak()
+    (job,) = node.jobs()
+    for number in range(100):
+        node.say(
+            type="asr_partial",
+            job_id=job["job_id"],
+            node_id=node.node_id,
+            session_id="s",
+            utterance_index=0,
+            text=str(number),
+            is_final=False,
+            trace_id="t",
+        )
+    assert len(pair.links[1].sent) == 1
+    pair.gateways[1].sweep()
+    pair.settle()
+    assert [m["text"] for m in session.heard()[1:]] == ["0", "99"]
+
+
 def test_a_session_that_closed_leaves_nothing_in_any_arena(pair: World) -> None:
     node, session = pair.node(gateway=1), pair.session(gateway=0)
     session.speak()

@@ -155,6 +155,23 @@ def test_a_dispatcher_that_does_not_read_makes_the_link_busy_then_lost(
     run(test)
 
 
+def test_a_link_is_slow_long_before_it_is_busy(
+    dispatchers: Callable[[], Dispatcher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "SLOW_BYTES", 1 << 10)
+
+    async def test(link: DispatcherLink, lost: list[str]) -> None:
+        before = link.is_slow
+        link.attach(*dispatchers().ours)
+        attached = link.is_slow
+        for job in range(100):
+            link.send(Submit(job, 7))
+        assert (before, attached, link.is_slow, link.is_busy) == (False, False, True, False)
+        assert lost == []
+
+    run(test)
+
+
 def test_a_slow_dispatcher_gets_everything_in_the_end(
     dispatchers: Callable[[], Dispatcher],
 ) -> None:

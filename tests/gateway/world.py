@@ -96,6 +96,7 @@ class PipelessLink:
         self.sent: deque[bytes] = deque()
         self.is_up = True
         self.is_busy = False
+        self.is_slow = False
 
     def route(self, handlers: dict[type, Any]) -> None:
         self.handlers.update(handlers)
