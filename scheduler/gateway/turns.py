@@ -19,6 +19,7 @@ class Turns:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._waiting: deque[Callable[[], None]] = deque()
+        self._is_scheduled = False
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -26,15 +27,21 @@ class Turns:
     def wait(self, go_on: Callable[[], None]) -> None:
         """Call `go_on`, in the next turn of the loop at the earliest."""
         self._waiting.append(go_on)
-        if len(self._waiting) == 1:
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
             self._loop.call_soon(self._take)
 
     def _take(self) -> None:
+        self._is_scheduled = False
         end_ns = time.monotonic_ns() + TURN_NS_MAX
-        for _ in range(len(self._waiting)):
-            self._waiting[0]()
-            self._waiting.popleft()
-            if time.monotonic_ns() > end_ns:
-                break
-        if self._waiting:
-            self._loop.call_soon(self._take)
+        try:
+            for _ in range(len(self._waiting)):
+                self._waiting.popleft()()
+                if time.monotonic_ns() > end_ns:
+                    break
+        finally:  # whatever became of one, the others wait still
+            if self._waiting:
+                self._schedule()

@@ -206,6 +206,23 @@ def test_as_many_are_taken_in_a_turn_as_it_has_time_for(loop: str) -> None:
     run_on(loop, scenario)
 
 
+def test_one_that_fails_holds_up_nobody(loop: str) -> None:
+    def fail() -> None:
+        raise ValueError("a fault of ours")
+
+    async def scenario() -> None:
+        told: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, about: told.append(about))
+        turns, taken = Turns(asyncio.get_running_loop()), []
+        for go_on in (fail, lambda: taken.append(1), fail, lambda: taken.append(2)):
+            turns.wait(go_on)
+        await until(lambda: not turns)
+        assert taken == [1, 2]
+        assert len(told) == 2
+
+    run_on(loop, scenario)
+
+
 @pytest.mark.parametrize("fragmented", [False, True])
 def test_a_first_message_has_a_bound_of_its_own(loop: str, fragmented: bool) -> None:
     size = FIRST_MESSAGE_BYTES_MAX + 1
