@@ -366,8 +366,8 @@ class LimitSettings(_Table, frozen=True):
     audio_bytes_per_session_max: Annotated[
         Bytes,
         _help(
-            "audio of a session's unfinished jobs, in base64, so that one doesn't fill arena_bytes; "
-            "a single job may be longer"
+            "audio of a session's unfinished jobs, in base64, so that no session fills "
+            "arena_bytes; a single job may be longer"
         ),
     ] = 16 << 20
     pending_per_class_max: Annotated[Count, _help("jobs waiting for a node, per requirement")] = (

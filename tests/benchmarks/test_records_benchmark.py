@@ -34,6 +34,7 @@ from scheduler.protocol.records import (
     NodeStatusChanged,
     OfferPairing,
     PairingAnswer,
+    PairingClaimed,
     PairingOffered,
     Partial,
     PartialText,
@@ -91,6 +92,7 @@ TO_GATEWAY: list[Any] = [
     PairingAnswer(1, NODE, "node-0123456789AB", ""),
     DrainRequested(NODE, "drain", WHY),
     AuditNode(NODE, RUNNING),
+    PairingClaimed(NODE, "123456"),
 ]
 RECORDS = [
     *((record, ToDispatcher) for record in TO_DISPATCHER),
