@@ -167,6 +167,8 @@ class Audit:
         for node in self._core._table:
             free = node.has_free_slot() and node.public
             free |= node.has_slot_for_paired() and job.paired == node.ref
+            # A node whose turn ended among overdue jobs has the next one in the tick that comes.
+            free &= node not in self._core._flow._unserved
             check(not (free and job.may_run_on(node)), "who waits has to", job.key, node.node_id)
 
 
