@@ -18,7 +18,7 @@ nodes serve one class of jobs, and no job fails. Loopback has no cost of a netwo
 
 The plain scheduler looks at all nodes in Python for each job. With 1,000 nodes that is some four
 fifths of what a job costs it: its ratio is mostly that of a search to rows kept ready, and grows
-with the nodes. With 100 nodes and 500 sessions it is about 1.7x for 256 B, not 6x; `few-nodes`
+with the nodes. With 100 nodes and 500 sessions it is about 2x for 256 B, not 8x; `few-nodes`
 measures that.
 """
 
