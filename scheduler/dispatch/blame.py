@@ -56,12 +56,8 @@ class Blame:
         mask = self._services.known(record.service) or service_class.mask
         return self._marks.report(node, mask, record.version, record.reason, now_ns) > 0
 
-    def timed_out(self, node: Node, now_ns: int) -> None:
-        """Hold it against the node that an attempt ran out of time."""
-        self._ejections.failed(node, now_ns)
-
-    def left(self, node: Node, now_ns: int) -> None:
-        """Hold it against the node that its connection was lost with jobs on it: one failure."""
+    def let_down(self, node: Node, now_ns: int) -> None:
+        """Hold it against the node that an attempt ran out of time, or that it left with jobs."""
         self._ejections.failed(node, now_ns)
 
     def may_retry(self) -> bool:

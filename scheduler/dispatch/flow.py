@@ -116,9 +116,10 @@ class JobFlow:
             self._expire_waiting(now_ns)
         if self._running and now_ns >= self._attempt_due_ns:
             self._expire_attempts(now_ns)
-        unserved, self._unserved = self._unserved, []
-        for node in unserved:
-            self.serve(node, now_ns)
+        if self._unserved:
+            unserved, self._unserved = self._unserved, []
+            for node in unserved:
+                self.serve(node, now_ns)
 
     @property
     def is_behind(self) -> bool:
@@ -350,7 +351,7 @@ class JobFlow:
     def blame_for_leaving(self, node: Node, now_ns: int) -> None:
         """Hold it against the node that it went by itself while jobs ran on it."""
         if node.jobs:
-            self._blame.left(node, now_ns)
+            self._blame.let_down(node, now_ns)
 
     def fail_over_all(self, node: Node, now_ns: int) -> None:
         """The node is gone: its jobs run elsewhere, or here again should it come back."""
@@ -463,7 +464,7 @@ class JobFlow:
     def _time_out(self, job: Job, now_ns: int) -> None:
         self._counts.attempts_timed_out_total += 1
         node = self._release(job)
-        self._blame.timed_out(node, now_ns)
+        self._blame.let_down(node, now_ns)
         self._outbox[node.gateway].append(CancelAttempt(job.key, job.attempt, node.ref, TIMED_OUT))
         seconds = self._deadlines.attempt_ns / NS_PER_SECOND
         cause = Cause(ErrorCode.JOB_TIMEOUT, f"no result within {seconds:g} s")
