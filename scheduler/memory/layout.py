@@ -398,7 +398,7 @@ CANCELLATIONS = Block(
 EXCLUSIONS = Block(
     "exclusions",
     "one",
-    "Why jobs ended with NO_AVAILABLE_NODE, in the order of protocol.exclusions.Exclusion.",
+    "Why jobs found no node and ended, in the order of protocol.exclusions.Exclusion.",
     (
         _totals("excluded", "dispatcher", "nodes that were out of the question", Exclusion),
         Column(

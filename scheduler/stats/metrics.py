@@ -128,7 +128,7 @@ FROM_LAYOUT = (
     Metric(
         f"{PREFIX}excluded_total",
         "counter",
-        "nodes that were out of the question when a job ended with NO_AVAILABLE_NODE",
+        "nodes that were out of the question when a job ended for want of one, or of room to wait",
         read.excluded,
         labels=("reason",),
         origin=f"`{layout.EXCLUSIONS.name}.excluded_total`",

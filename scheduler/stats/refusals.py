@@ -14,8 +14,9 @@ from scheduler.stats.metric_readers import code_totals, exclusion_totals
 class Refusals(Struct, frozen=True):
     """Totals by exclusion reason and by error code; only those that are not 0.
 
-    `excluded` counts nodes, once for each job that ended with NO_AVAILABLE_NODE. `samples` names
-    for each reason up to 5 nodes that were excluded lately, the latest first, while known.
+    `excluded` counts nodes, once for each job that ended with NO_AVAILABLE_NODE, or for want of
+    room to wait for one. `samples` names for each reason up to 5 nodes that were excluded lately,
+    the latest first, while known.
     """
 
     excluded: dict[str, int]
