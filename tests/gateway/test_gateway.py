@@ -41,16 +41,7 @@ def test_partials_cross_gateways(pair: World) -> None:
     node, session = pair.node(gateway=1), pair.session(gateway=0)
     session.speak()
     (job,) = node.jobs()
-    node.say(
-        type="asr_partial",
-        job_id=job["job_id"],
-        node_id=node.node_id,
-        session_id="s",
-        utterance_index=0,
-        text="hel",
-        is_final=True,
-        trace_id="t",
-    )
+    node.recognise(job, "hel", is_final=True)
     pair.settle()
     assert session.heard()[-1]["text"] == "hel"
 
@@ -60,16 +51,7 @@ def test_a_flood_of_partials_crosses_gateways_as_few(pair: World) -> None:
     session.speak()
     (job,) = node.jobs()
     for number in range(100):
-        node.say(
-            type="asr_partial",
-            job_id=job["job_id"],
-            node_id=node.node_id,
-            session_id="s",
-            utterance_index=0,
-            text=str(number),
-            is_final=False,
-            trace_id="t",
-        )
+        node.recognise(job, str(number))
     assert len(pair.links[1].sent) == 1
     pair.gateways[1].sweep()
     pair.settle()

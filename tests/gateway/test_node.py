@@ -322,16 +322,7 @@ def test_a_huge_partial_is_refused(world: World) -> None:
     node, session = world.node(), world.session()
     session.speak()
     (job,) = node.jobs()
-    node.say(
-        type="asr_partial",
-        job_id=job["job_id"],
-        node_id=node.node_id,
-        session_id="s",
-        utterance_index=0,
-        text="x" * 20_000,
-        is_final=False,
-        trace_id="t",
-    )
+    node.recognise(job, "x" * 20_000)
     assert [m["code"] for m in node.wire.take()] == ["MESSAGE_TOO_LARGE"]
 
 

@@ -23,16 +23,7 @@ def test_a_job_passes_each_stage_once(world: World) -> None:
     node, session = world.node(), world.session()
     session.speak()
     [job] = node.jobs()
-    node.say(
-        type="asr_partial",
-        job_id=job["job_id"],
-        node_id=node.node_id,
-        session_id=job["session_id"],
-        utterance_index=0,
-        text="hel",
-        is_final=False,
-        trace_id=job["trace_id"],
-    )
+    node.recognise(job, "hel")
     node.answer(job)
     assert passed(world) == dict.fromkeys(Stages.__slots__, 1)
 

@@ -354,6 +354,19 @@ class FakeNode:
         assert self.node_id
         return [m for m in self.wire.take() if m["type"] == "job_assign"]
 
+    def recognise(self, job: dict[str, Any], text: str, *, is_final: bool = False) -> None:
+        """Send an asr_partial, and leave what it comes to where it is."""
+        self.say(
+            type="asr_partial",
+            job_id=job["job_id"],
+            node_id=self.node_id,
+            session_id=job["session_id"],
+            utterance_index=job["utterance_index"],
+            text=text,
+            is_final=is_final,
+            trace_id=job["trace_id"],
+        )
+
     def answer(self, job: dict[str, Any], **fields: Any) -> None:
         """Send a job_result, a good one by default."""
         self.say(
