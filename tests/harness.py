@@ -215,15 +215,19 @@ class RunningScheduler:
             self.process.kill()
             self.process.wait()
         _, left = psutil.wait_procs(children, timeout=5)
-        # An orphan that ended stays a zombie where process 1 reaps none, as in some containers.
-        left = [child for child in left if _runs(child)]
+        left = [child for child in left if runs(child)]
         for child in left:
             child.kill()
         psutil.wait_procs(left, timeout=5)
         return left
 
 
-def _runs(process: psutil.Process) -> bool:
+def runs(process: psutil.Process) -> bool:
+    """Whether the process has not ended.
+
+    An orphan that has stays a zombie where nobody reaps it: it is handed to the tests themselves,
+    or to a process 1 that does not, as in some containers.
+    """
     try:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

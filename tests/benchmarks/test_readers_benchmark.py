@@ -38,7 +38,7 @@ from scheduler.memory.segment import Segment
 from scheduler.stats.reading import MemoryReader
 from scheduler.stats.schema import CatalogueState, Origin, StatsCounters
 from scheduler.stats.snapshot import encode, make_snapshot
-from tests.harness import poll
+from tests.harness import poll, runs
 
 SMALL = Settings(
     nodes=20,
@@ -106,7 +106,7 @@ def test_a_signal_ends_it_and_all_that_it_started(tmp_path: Path, number: int) -
     assert "Traceback" not in log_path.read_text()
     assert not list(folder.iterdir())
     assert len(started) >= 6  # supervisor, dispatcher, stats, gateway, nodes, sessions
-    assert not [child for child in started if child.is_running()]
+    assert not [child for child in started if runs(child)]
 
 
 def test_a_block_has_each_form_once_without_gaps() -> None:

@@ -19,7 +19,7 @@ from native_bench.growth import (
     ratios_of,
 )
 from native_bench.targets import targets_of
-from tests.harness import poll
+from tests.harness import poll, runs
 
 
 def test_each_number_of_nodes_is_measured() -> None:
@@ -63,7 +63,7 @@ def test_a_signal_ends_it_and_all_that_it_started(tmp_path: Path) -> None:
     assert "Traceback" not in log_path.read_text()
     assert not list(folder.iterdir())
     assert len(started) >= 4  # supervisor, dispatcher, stats, gateway
-    assert not [child for child in started if child.is_running()]
+    assert not [child for child in started if runs(child)]
 
 
 def sample(nodes: int, cpu_seconds: float, idle_cpu_seconds: float, number: int = 0) -> Sample:
