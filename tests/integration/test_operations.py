@@ -102,6 +102,7 @@ async def test_a_drained_node_stays_so_when_it_reconnects(cluster: Cluster) -> N
         await node.status("draining")
         node_id = node.node_id
         await node.abort()
+    await until(lambda: cluster.nodes()[node_id].status == Status.OFFLINE, "the node is offline")
     async with raw_node(cluster.node_url) as node:
         await node.register(node_id=node_id)
         await node.status("draining")
